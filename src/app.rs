@@ -1,0 +1,1 @@
+//! The composition root: build everything before binding anything; run; reload; drain.

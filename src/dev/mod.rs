@@ -1,0 +1,1 @@
+//! The one-command try-out: local CA, demo upstreams, first credentials.

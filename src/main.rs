@@ -1,0 +1,3 @@
+//! The `portcullis` binary: parses the command line, runs it, exits with its code.
+
+fn main() {}

@@ -1,0 +1,248 @@
+//! Where credentials live: one narrow trait of atomic verbs, two implementations behind it.
+//!
+//! Not here: caching, freshness and the meaning of a record ([`crate::auth`]). Invariants:
+//! "absent" and "unavailable" are different types (`Ok(None)` and [`StoreError`]); every verb is
+//! atomic, there is no get-then-set; every change of a record appears in the event log in the
+//! same atomic step, so whoever has read the log up to a position knows every revocation up to
+//! it; no raw secret passes through, only a [`Digest`].
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::clock::Timestamp;
+use crate::id::{AccountId, KeyId};
+use crate::scope::ScopeSet;
+use crate::secret::{Digest, Secret};
+
+/// Which world a key belongs to; a test key reaches only upstreams marked `environment: test`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Real customers' data.
+    Live,
+    /// A sandbox.
+    Test,
+}
+
+/// What the store knows of one API key. Holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct KeyRecord {
+    /// The public id.
+    pub id: KeyId,
+    /// The account it acts for.
+    pub account: AccountId,
+    /// A label for people.
+    pub name: String,
+    /// Live or test.
+    pub environment: Environment,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when it works; `None` is at once.
+    pub not_before: Option<Timestamp>,
+    /// When it stops working; `None` is never.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<Timestamp>,
+    /// Client addresses it may be used from; empty is any.
+    pub allowed_ips: Vec<IpNet>,
+    /// Enough of the key to recognise it by: its prefix and the last 4 characters of its body.
+    pub hint: String,
+}
+
+/// A key to be written: its record and the digest it is found by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// The digest of the whole key under the pepper.
+    pub digest: Digest,
+    /// The record.
+    pub record: KeyRecord,
+}
+
+/// What became of one [`NewKey`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum CreateKey {
+    /// Written.
+    Created,
+    /// Nothing written: this key exists already, under this or another id.
+    Exists,
+}
+
+/// What became of a revocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum RevokeKey {
+    /// It was live until now. The record as it is now.
+    Revoked(KeyRecord),
+    /// It had been revoked before; its first revocation time stands.
+    AlreadyRevoked(KeyRecord),
+    /// There is no such key.
+    Unknown,
+}
+
+/// A place in the event log. Opaque; only its own store can read it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Position(String);
+
+impl Position {
+    /// From a store's own representation.
+    pub fn new(text: impl Into<String>) -> Position {
+        Position(text.into())
+    }
+
+    /// The store's own representation.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a denial names.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum DenialKind {
+    /// Everything of one account issued before.
+    Account,
+    /// Everything of one OAuth client issued before.
+    Client,
+    /// One grant with all its tokens, absolutely.
+    Grant,
+    /// Everything of one token issuer issued before.
+    Issuer,
+    /// One access token, absolutely.
+    Jti,
+    /// One API key, absolutely.
+    Key,
+    /// One session, absolutely.
+    Session,
+    /// Everything of one subject issued before.
+    Subject,
+}
+
+/// One entry of the not-before list: whatever it names is refused.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Denial {
+    /// What kind of thing is denied.
+    pub kind: DenialKind,
+    /// Its id.
+    pub id: String,
+    /// Since when. Kinds marked "absolutely" ignore it (interface.md §7.2).
+    pub at: Timestamp,
+}
+
+/// One entry of the event log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Something is revoked.
+    Deny(Denial),
+    /// The record under this digest is new or changed: forget what is cached of it.
+    Publish(Digest),
+}
+
+/// The whole not-before list, and the log position that it was read at or after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denials {
+    /// Follow the log from here; taken before the list was read, so nothing falls between.
+    pub position: Position,
+    /// The list.
+    pub entries: Vec<Denial>,
+}
+
+/// What following the log gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Follow {
+    /// Every event after the asked position up to `position`, in order; none is news too: it
+    /// proves that nothing was revoked.
+    Events {
+        /// Where to go on from.
+        position: Position,
+        /// The events, oldest first.
+        events: Vec<Event>,
+    },
+    /// Events between the asked position and the log's beginning are lost (trimmed, or the
+    /// store lost data): drop every cache and read [`Store::denials`] again.
+    Gap,
+}
+
+/// The store cannot answer. Never a verdict on a credential.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No answer within the deadline.
+    #[error("the store did not answer within {0:?}")]
+    Deadline(Duration),
+    /// Not reachable, or it refused the connection or the command.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It answered something that is not ours.
+    #[error("the store holds a record that cannot be read: {0}")]
+    Corrupt(String),
+    /// Another process holds the embedded store.
+    #[error("the embedded store is in use by another process")]
+    Locked,
+}
+
+/// The verbs. Each call has a deadline of its own inside the implementation; none waits for
+/// longer than the settings say (except [`Store::follow`], which waits as long as it is asked to).
+#[async_trait::async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The record under a digest.
+    async fn key_by_digest(&self, digest: &Digest) -> Result<Option<KeyRecord>, StoreError>;
+
+    /// The record of an id.
+    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError>;
+
+    /// Up to `limit` records in the order of their ids, beginning after `after`.
+    async fn keys(&self, after: Option<&KeyId>, limit: usize)
+    -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// Writes each key that does not exist yet, with its [`Event::Publish`]. The answers are in
+    /// the order of `keys`; each key is all or nothing.
+    async fn create_keys(&self, keys: Vec<NewKey>) -> Result<Vec<CreateKey>, StoreError>;
+
+    /// Marks a key revoked, puts it on the not-before list and writes the [`Event::Deny`]. May
+    /// be repeated safely: a repetition completes what a crash left undone.
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<RevokeKey, StoreError>;
+
+    /// The not-before list.
+    async fn denials(&self) -> Result<Denials, StoreError>;
+
+    /// Events after `position`, waiting up to `wait` for the first. An answer, also an empty
+    /// one, proves that the store is there and that nothing else was revoked.
+    async fn follow(&self, position: &Position, wait: Duration) -> Result<Follow, StoreError>;
+
+    /// Whether the store answers now.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// Which store, and how to reach it.
+#[derive(Clone, Debug)]
+pub enum StoreSettings {
+    /// One file, one process.
+    Embedded {
+        /// The redb file; made when missing.
+        path: std::path::PathBuf,
+    },
+    /// A Redis 7 server, shared by a fleet.
+    Redis(RedisSettings),
+}
+
+/// How to reach Redis.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// `redis://host:port/db` or `rediss://…`, without user and password.
+    pub url: String,
+    /// ACL user; `None` is Redis' `default`.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Secret>,
+    /// PEM file of the CA that the server's certificate must chain to; `None` is the public ones.
+    pub ca: Option<std::path::PathBuf>,
+    /// The deadline of each command.
+    pub timeout: Duration,
+}
