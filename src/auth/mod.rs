@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use crate::secret::Pepper;
 
+mod failure;
 mod principal;
 
+pub use failure::{Failure, Refusal, Unavailable};
 pub use principal::{CredentialKind, Principal};
 
 /// How API keys look, are kept and are cached.
