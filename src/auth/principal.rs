@@ -79,6 +79,11 @@ impl Principal {
         Principal { identity }
     }
 
+    /// Whether both come from one look at one credential: nothing about them can differ.
+    pub fn is_same(&self, other: &Principal) -> bool {
+        Arc::ptr_eq(&self.identity, &other.identity)
+    }
+
     /// The kind of credential.
     pub fn kind(&self) -> CredentialKind {
         self.identity.kind

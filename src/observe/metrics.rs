@@ -59,6 +59,8 @@ pub struct Metrics {
     pub panics: IntCounter,
     /// `portcullis_audit_dropped_total`.
     pub audit_dropped: IntCounter,
+    /// `portcullis_access_log_dropped_total`.
+    pub access_log_dropped: IntCounter,
 }
 
 /// The handles of one route.
@@ -262,6 +264,10 @@ impl Metrics {
                 )
                 .expect("valid name"),
             ),
+            access_log_dropped: families.counter(
+                "access_log_dropped_total",
+                "Access-log lines that could not be kept.",
+            ),
             registry: families.registry.clone(),
         };
         let build_info = families.gauges("build_info", "The running version.", &["version"]);
@@ -380,6 +386,10 @@ impl Families {
             .register(Box::new(collector.clone()))
             .expect("each name is registered once");
         collector
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help).expect("valid name"))
     }
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {

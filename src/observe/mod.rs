@@ -7,7 +7,7 @@
 mod access_log;
 mod metrics;
 
-pub use access_log::{AccessLogSettings, AccessLogTarget};
+pub use access_log::{AccessLine, AccessLog, AccessLogSettings, AccessLogSink, AccessLogTarget};
 pub use metrics::{
     Metrics, RouteMetrics, StatusCounters, StoreMetrics, TlsOutcome, TlsVersion, UpstreamMetrics,
 };
