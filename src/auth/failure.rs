@@ -1,8 +1,10 @@
 //! Why a credential did not become a principal.
 
-/// No principal. The two cases never mix: a verdict is 401, "cannot know" is 503.
+/// No principal. The cases never mix: a verdict is 401, "cannot know" is 503.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
+    /// No credential was sent: 401 without an `error` attribute (RFC 6750 §3.1).
+    Absent,
     /// The credential is not good.
     Refused(Refusal),
     /// Whether it is good cannot be known now.
@@ -51,6 +53,28 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every reason, in the order of [`Refusal::index`].
+    pub(super) const ALL: [Refusal; 18] = [
+        Refusal::Algorithm,
+        Refusal::Audience,
+        Refusal::Checksum,
+        Refusal::Claims,
+        Refusal::Expired,
+        Refusal::Foreign,
+        Refusal::Issuer,
+        Refusal::Lifetime,
+        Refusal::Malformed,
+        Refusal::NotYetValid,
+        Refusal::ProofRequired,
+        Refusal::Protected,
+        Refusal::Revoked,
+        Refusal::Signature,
+        Refusal::TokenType,
+        Refusal::Unknown,
+        Refusal::UnknownSigningKey,
+        Refusal::WrongHeader,
+    ];
+
     /// The word for it in logs and metrics.
     pub const fn label(self) -> &'static str {
         match self {
@@ -74,6 +98,11 @@ impl Refusal {
             Refusal::WrongHeader => "wrong_header",
         }
     }
+
+    /// Its place in [`Refusal::ALL`].
+    pub(super) const fn index(self) -> usize {
+        self as usize
+    }
 }
 
 /// Why it cannot be known.
@@ -88,12 +117,36 @@ pub enum Unavailable {
 }
 
 impl Unavailable {
+    /// Every reason, in the order of [`Unavailable::index`].
+    pub(super) const ALL: [Unavailable; 3] =
+        [Unavailable::Jwks, Unavailable::Lease, Unavailable::Store];
+
     /// The word for it in logs and metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Unavailable::Jwks => "jwks_unavailable",
             Unavailable::Lease => "lease_stale",
             Unavailable::Store => "store_unavailable",
+        }
+    }
+
+    /// Its place in [`Unavailable::ALL`].
+    pub(super) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_at_its_index() {
+        for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal.index(), index, "{refusal:?}");
+        }
+        for (index, unavailable) in Unavailable::ALL.into_iter().enumerate() {
+            assert_eq!(unavailable.index(), index, "{unavailable:?}");
         }
     }
 }

@@ -10,11 +10,29 @@ use std::time::Duration;
 
 use crate::secret::Pepper;
 
-mod failure;
+mod credential;
+mod authenticator;
+mod api_key;
+mod cache;
+mod load;
+mod access_token;
+mod revocation;
+mod follower;
 mod principal;
+mod failure;
+mod tally;
+#[cfg(test)]
+mod scripted_store;
+#[cfg(test)]
+mod tests;
 
+pub use access_token::AccessTokens;
+pub use authenticator::Authenticator;
+pub use credential::{Credential, CredentialForm, Exposed, InvalidCredentials};
 pub use failure::{Failure, Refusal, Unavailable};
+pub use follower::Follower;
 pub use principal::{CredentialKind, Principal};
+pub use revocation::{Lease, Revocation};
 
 /// How API keys look, are kept and are cached.
 #[derive(Clone, Debug)]

@@ -1,0 +1,251 @@
+//! One credential in, one principal or the reason why not out.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use crate::clock::Clock;
+use crate::id::{AccountId, KeyId};
+use crate::observe::Metrics;
+use crate::store::{DenialKind, Store};
+
+use super::access_token::{AccessTokens, VerifiedToken};
+use super::api_key::ApiKeys;
+use super::cache::KeyCache;
+use super::credential::{Credential, CredentialForm};
+use super::follower::Follower;
+use super::revocation::Revocation;
+use super::tally::Tally;
+use super::{CredentialSettings, Failure, IssuerRevocation, Principal, Refusal, Unavailable};
+
+/// Verifies credentials of every kind. One per process, shared by its workers.
+#[derive(Debug)]
+pub struct Authenticator {
+    form: CredentialForm,
+    api_keys: Arc<ApiKeys>,
+    access_tokens: AccessTokens,
+    revocation: Arc<Revocation>,
+    tally: Arc<Tally>,
+}
+
+impl Authenticator {
+    /// Also gives the follower that feeds it: until that runs, nothing is verified.
+    ///
+    /// The store is only ever called on `control`, so that a client that goes away aborts no
+    /// load that others wait for, and the store's connections live on one runtime.
+    pub fn new(
+        settings: &CredentialSettings,
+        access_tokens: AccessTokens,
+        revocation: Arc<Revocation>,
+        store: Arc<dyn Store>,
+        control: Handle,
+        clock: Clock,
+        metrics: &Metrics,
+    ) -> (Authenticator, Follower) {
+        let source = Arc::clone(&store);
+        let cache = Arc::new(KeyCache::new(settings.cache, source, control, metrics));
+        let follower = Follower::new(
+            store,
+            Arc::clone(&revocation),
+            Arc::clone(&cache),
+            clock.clone(),
+            metrics,
+        );
+        let pepper = settings.pepper.clone();
+        let authenticator = Authenticator {
+            form: CredentialForm::new(settings),
+            api_keys: Arc::new(ApiKeys::new(pepper, cache, Arc::clone(&revocation), clock)),
+            access_tokens,
+            revocation,
+            tally: Arc::new(Tally::new(metrics)),
+        };
+        (authenticator, follower)
+    }
+
+    /// The same with other issuers, as a reload brings them: what is cached of keys and known of
+    /// revocations stays.
+    pub fn with_access_tokens(&self, access_tokens: AccessTokens) -> Authenticator {
+        Authenticator {
+            form: self.form.clone(),
+            api_keys: Arc::clone(&self.api_keys),
+            access_tokens,
+            revocation: Arc::clone(&self.revocation),
+            tally: Arc::clone(&self.tally),
+        }
+    }
+
+    /// What credentials look like here, for [`Credential::extract`].
+    pub fn form(&self) -> &CredentialForm {
+        &self.form
+    }
+
+    /// The not-before list and its lease.
+    pub fn revocation(&self) -> &Arc<Revocation> {
+        &self.revocation
+    }
+
+    /// Whose credential this is. Counted.
+    pub async fn authenticate(&self, credential: Credential<'_>) -> Result<Principal, Failure> {
+        let kind = credential.kind();
+        let verdict = self.inspect(credential).await;
+        self.tally.count(kind, &verdict);
+        verdict
+    }
+
+    /// The same verdict, not counted: for `explain`.
+    pub async fn inspect(&self, credential: Credential<'_>) -> Result<Principal, Failure> {
+        match credential {
+            Credential::Absent => Err(Failure::Absent),
+            Credential::AccessToken(token) => {
+                let token = self.access_tokens.verify(token).await?;
+                judge_token(&token, &self.revocation)
+            }
+            Credential::ApiKey(key) => self.api_keys.verify(key).await,
+            Credential::Refused { refusal, .. } => Err(Failure::Refused(refusal)),
+            // None was ever issued: sessions come with their own issue.
+            Credential::Session(_) => Err(Failure::Refused(Refusal::Unknown)),
+        }
+    }
+
+    /// Which API key was exposed, be it good or not: for the log and for `plaintext_credentials:
+    /// revoke`. `None` is: no key of ours.
+    pub async fn identify(&self, exposed: Credential<'_>) -> Result<Option<KeyId>, Unavailable> {
+        match exposed {
+            Credential::ApiKey(key) => self.api_keys.identify(key).await,
+            Credential::Absent
+            | Credential::AccessToken(_)
+            | Credential::Refused { .. }
+            | Credential::Session(_) => Ok(None),
+        }
+    }
+}
+
+/// A token that is good by itself: whether it was revoked. Asked on every use.
+fn judge_token(token: &VerifiedToken, revocation: &Revocation) -> Result<Principal, Failure> {
+    match token.revocation {
+        // interface.md §7.1: these pass to their `exp`, whatever the lease says.
+        IssuerRevocation::None => {}
+        IssuerRevocation::Log => {
+            revocation.require_fresh()?;
+            if revocation.denies(token.issued_at, marks(token)) {
+                return Err(Failure::Refused(Refusal::Revoked));
+            }
+        }
+    }
+    Ok(Principal::new(Arc::clone(&token.identity)))
+}
+
+/// Everything by which a token can be denied.
+fn marks(token: &VerifiedToken) -> impl Iterator<Item = (DenialKind, &str)> {
+    let identity = &token.identity;
+    let account = identity.account.as_ref().map(AccountId::as_str);
+    [
+        (DenialKind::Jti, token.jti.as_deref()),
+        (DenialKind::Grant, token.grant.as_deref()),
+        (DenialKind::Client, identity.client_id.as_deref()),
+        (DenialKind::Subject, Some(identity.subject.as_str())),
+        (DenialKind::Account, account),
+        (DenialKind::Issuer, identity.issuer.as_deref()),
+    ]
+    .into_iter()
+    .filter_map(|(kind, id)| Some((kind, id?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, advance};
+
+    use crate::auth::principal::Identity;
+    use crate::auth::{CacheSettings, CredentialKind};
+    use crate::clock::Timestamp;
+    use crate::id::CredentialId;
+    use crate::scope::ScopeSet;
+    use crate::store::{Denial, Environment};
+
+    use super::*;
+
+    const ISSUED: Timestamp = Timestamp::from_secs(1_790_000_000);
+    const REVOKED: Failure = Failure::Refused(Refusal::Revoked);
+
+    fn token(revocation: IssuerRevocation) -> VerifiedToken {
+        let identity = Identity {
+            kind: CredentialKind::AccessToken,
+            credential_id: CredentialId::parse("jti-1").expect("id"),
+            subject: "https://idp.example|sub-1".into(),
+            account: Some(AccountId::parse("acct_1").expect("id")),
+            client_id: Some("client-1".into()),
+            issuer: Some("https://idp.example".into()),
+            scopes: ScopeSet::empty(),
+            environment: Environment::Live,
+            allowed_ips: Vec::new(),
+            not_before: None,
+            expires_at: None,
+        };
+        VerifiedToken {
+            identity: Arc::new(identity),
+            issued_at: ISSUED,
+            jti: Some("jti-1".into()),
+            grant: Some("grant-1".into()),
+            revocation,
+        }
+    }
+
+    fn revocation(denials: &[(DenialKind, &str, Timestamp)]) -> Revocation {
+        let cache = CacheSettings {
+            capacity: 1,
+            fresh: Duration::from_secs(60),
+            stale: Duration::from_secs(300),
+            negative: Duration::from_secs(2),
+        };
+        let revocation = Revocation::new(&cache, &[]);
+        let denials = denials.iter().map(|(kind, id, at)| Denial {
+            kind: *kind,
+            id: (*id).into(),
+            at: *at,
+        });
+        revocation.deny(denials, ISSUED);
+        revocation.confirm(Instant::now());
+        revocation
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn row_111_each_kind_of_denial_hits_the_tokens_that_it_names() {
+        let token = token(IssuerRevocation::Log);
+        for (kind, id) in [
+            (DenialKind::Account, "acct_1"),
+            (DenialKind::Client, "client-1"),
+            (DenialKind::Grant, "grant-1"),
+            (DenialKind::Issuer, "https://idp.example"),
+            (DenialKind::Jti, "jti-1"),
+            (DenialKind::Subject, "https://idp.example|sub-1"),
+        ] {
+            let verdict = judge_token(&token, &revocation(&[(kind, id, ISSUED)]));
+            assert_eq!(verdict.err(), Some(REVOKED), "{kind:?}");
+            let other = judge_token(&token, &revocation(&[(kind, "other", ISSUED)]));
+            assert_eq!(other.err(), None, "{kind:?}");
+        }
+        // An id means something only with its kind.
+        let confused = revocation(&[
+            (DenialKind::Key, "jti-1", ISSUED),
+            (DenialKind::Session, "jti-1", ISSUED),
+            (DenialKind::Jti, "acct_1", ISSUED),
+        ]);
+        assert_eq!(judge_token(&token, &confused).err(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stale_lease_is_503_unless_the_issuer_is_outside_the_log() {
+        let denied = revocation(&[(DenialKind::Jti, "jti-1", ISSUED)]);
+        let open = revocation(&[]);
+        advance(Duration::from_secs(301)).await;
+        let inside = judge_token(&token(IssuerRevocation::Log), &open);
+        let stale = Failure::Unavailable(Unavailable::Lease);
+        assert_eq!(inside.err(), Some(stale));
+        for revocation in [denied, open] {
+            let outside = judge_token(&token(IssuerRevocation::None), &revocation);
+            assert_eq!(outside.err(), None);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! One load per digest at a time, however many requests wait for it.
+//!
+//! Not here: what a load does ([`super::cache`]). moka coalesces loads too, but its `invalidate`
+//! does not stop a load in flight from caching what it read before the change (identity.md §3.5),
+//! and an aborted leader makes it load again. Invariants: what a load brings carries the
+//! [`Validity`] that was taken when the load began, and a change voids that validity for good; a
+//! load that ends in any way, also by a panic, leaves no waiter behind.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::secret::Digest;
+
+/// The loads that are under way.
+#[derive(Debug)]
+pub(super) struct Loads<T> {
+    under_way: Mutex<HashMap<Digest, Arrival<T>>>,
+}
+
+/// Whether what a load read may be used: void once the record has changed since it began.
+#[derive(Clone, Debug)]
+pub(super) struct Validity {
+    generation: u64,
+    void: Arc<AtomicBool>,
+}
+
+/// How a waiter learns of a load's end.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival<T> {
+    validity: Validity,
+    outcome: watch::Receiver<Option<Outcome<T>>>,
+}
+
+/// How a load ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome<T> {
+    /// No answer.
+    Failed,
+    /// The answer.
+    Loaded(T),
+    /// The record changed meanwhile: load again.
+    Void,
+}
+
+/// The duty to load, held by one task.
+#[derive(Debug)]
+pub(super) struct Errand<T> {
+    loads: Arc<Loads<T>>,
+    digest: Digest,
+    validity: Validity,
+    outcome: watch::Sender<Option<Outcome<T>>>,
+}
+
+impl<T: Clone> Loads<T> {
+    pub(super) fn new() -> Loads<T> {
+        Loads {
+            under_way: Mutex::default(),
+        }
+    }
+
+    /// Waits for the load of `digest`; comes with the errand where none was under way.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        digest: Digest,
+        generation: u64,
+    ) -> (Arrival<T>, Option<Errand<T>>) {
+        match self.lock().entry(digest) {
+            Entry::Occupied(entry) => (entry.get().clone(), None),
+            Entry::Vacant(entry) => {
+                let (sender, outcome) = watch::channel(None);
+                let validity = Validity::of(generation);
+                let arrival = entry.insert(Arrival {
+                    validity: validity.clone(),
+                    outcome,
+                });
+                let errand = Errand {
+                    loads: Arc::clone(self),
+                    digest,
+                    validity,
+                    outcome: sender,
+                };
+                (arrival.clone(), Some(errand))
+            }
+        }
+    }
+
+    /// The record of `digest` changed: a load under way is void, and nobody joins it any more.
+    pub(super) fn void(&self, digest: &Digest) {
+        if let Some(arrival) = self.lock().remove(digest) {
+            arrival.validity.void();
+        }
+    }
+
+    /// Any record may have changed.
+    pub(super) fn void_all(&self) {
+        for (_, arrival) in self.lock().drain() {
+            arrival.validity.void();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Arrival<T>>> {
+        // No code under this lock can leave the map half changed.
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Validity {
+    pub(super) fn of(generation: u64) -> Validity {
+        Validity {
+            generation,
+            void: Arc::default(),
+        }
+    }
+
+    /// Whether it still holds in this generation.
+    pub(super) fn holds(&self, generation: u64) -> bool {
+        self.generation == generation && !self.void.load(Ordering::Acquire)
+    }
+
+    fn void(&self) {
+        self.void.store(true, Ordering::Release);
+    }
+}
+
+impl<T: Clone> Arrival<T> {
+    /// The end of the load. A task that was lost is a load that failed.
+    pub(super) async fn outcome(mut self) -> Outcome<T> {
+        match self.outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Outcome::Failed),
+            Err(_) => Outcome::Failed,
+        }
+    }
+}
+
+impl<T> Errand<T> {
+    pub(super) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    pub(super) fn validity(&self) -> &Validity {
+        &self.validity
+    }
+
+    /// Ends the load. Whatever is to be cached must be in the cache by now: who comes after
+    /// this looks there first, and then begins a load of its own.
+    pub(super) fn end(self, outcome: Outcome<T>) {
+        self.retire();
+        self.outcome.send_replace(Some(outcome));
+    }
+
+    /// After [`Loads::void`] another load may be under way in this one's place.
+    fn retire(&self) {
+        let mut under_way = self
+            .loads
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(entry) = under_way.entry(self.digest)
+            && Arc::ptr_eq(&entry.get().validity.void, &self.validity.void)
+        {
+            entry.remove();
+        }
+    }
+}
+
+/// Also when the task panics, or its runtime ends.
+impl<T> Drop for Errand<T> {
+    fn drop(&mut self) {
+        self.retire();
+    }
+}
