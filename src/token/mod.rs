@@ -3,5 +3,6 @@
 //! Not here: whether a well-formed token is known, live or allowed ([`crate::auth`]).
 
 mod opaque;
+pub mod jwt;
 
 pub use opaque::{MintedSecret, OpaqueFormat, OpaqueKind, Shape};
