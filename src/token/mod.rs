@@ -4,6 +4,7 @@
 
 mod internal;
 mod opaque;
+pub mod jwt;
 
 pub use internal::{
     INTERNAL_TOKEN_ISSUER, INTERNAL_TOKEN_TYPE, InternalKeyError, InternalTokenSigner,
