@@ -11,9 +11,11 @@ use std::time::Duration;
 use crate::secret::Pepper;
 
 mod failure;
+mod key_desk;
 mod principal;
 
 pub use failure::{Failure, Refusal, Unavailable};
+pub use key_desk::{Import, ImportNote, ImportReport, ImportStopped, KeyDesk, KeyDeskParts, KeyError, KeyPage, KeyProblem, NewKeyRequest, NoteKind, parse_allowed_ip};
 pub use principal::{CredentialKind, Principal};
 
 /// How API keys look, are kept and are cached.
