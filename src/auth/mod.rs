@@ -18,6 +18,7 @@ mod load;
 mod access_token;
 mod revocation;
 mod follower;
+mod key_desk;
 mod principal;
 mod failure;
 mod tally;
@@ -31,6 +32,7 @@ pub use authenticator::Authenticator;
 pub use credential::{Credential, CredentialForm, Exposed, InvalidCredentials};
 pub use failure::{Failure, Refusal, Unavailable};
 pub use follower::Follower;
+pub use key_desk::{Import, ImportNote, ImportReport, ImportStopped, KeyDesk, KeyDeskParts, KeyError, KeyPage, KeyProblem, NewKeyRequest, NoteKind, parse_allowed_ip};
 pub use principal::{CredentialKind, Principal};
 pub use revocation::{Lease, Revocation};
 

@@ -1,0 +1,100 @@
+//! What the admin API asks of the running gateway. Implemented in [`crate::app`].
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::scope::ScopeSet;
+use crate::secret::Secret;
+
+/// The running gateway, seen by an operator.
+#[async_trait]
+pub trait LiveGateway: Send + Sync + 'static {
+    /// Which route a request would take, and each check with its verdict:
+    /// `{"verdict":"allow"|"deny","status":…,"route":…,"checks":[{"step","verdict","detail"}]}`.
+    async fn explain(&self, request: ExplainRequest) -> Value;
+
+    /// The effective policy table: a list of objects with the members `route`, `hosts`,
+    /// `methods`, `path`, `access` and `upstream`, each a text.
+    fn routes(&self) -> Value;
+
+    /// Reads the configuration again. On an error, whose text the operator sees, the old one
+    /// stays.
+    async fn reload(&self) -> Result<(), String>;
+
+    /// Whether this instance should get traffic.
+    fn readiness(&self) -> Readiness;
+}
+
+/// A request that is only thought of.
+#[derive(Clone, Debug)]
+pub struct ExplainRequest {
+    /// The method, as a client would send it.
+    pub method: String,
+    /// The request target: a path, perhaps with a query.
+    pub path: String,
+    /// The `Host`; `None` is any that has the path.
+    pub host: Option<String>,
+    /// The client's address; `None` skips the check of allowed addresses.
+    pub address: Option<IpAddr>,
+    /// What the client would show.
+    pub credential: ExplainCredential,
+}
+
+/// What the client of an [`ExplainRequest`] would show.
+#[derive(Clone, Debug)]
+pub enum ExplainCredential {
+    /// An API key.
+    Key(Secret),
+    /// Nothing.
+    None,
+    /// No real credential: what if someone had these scopes.
+    Scopes(ScopeSet),
+    /// An access token or a session token.
+    Token(Secret),
+}
+
+/// Whether this instance should get traffic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Empty is ready.
+    pub missing: Vec<NotReady>,
+}
+
+/// One reason for no traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotReady {
+    /// It is shutting down.
+    Draining,
+    /// An issuer's key set was never had.
+    Jwks {
+        /// Whose.
+        issuer: String,
+    },
+    /// The revocation log was not confirmed for longer than the bound.
+    Lease,
+    /// The store does not answer.
+    Store,
+}
+
+impl Readiness {
+    /// The body of `/readyz`.
+    pub(super) fn to_json(&self) -> Value {
+        let reasons: Vec<Value> = self.missing.iter().map(NotReady::to_json).collect();
+        serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons })
+    }
+}
+
+impl NotReady {
+    fn to_json(&self) -> Value {
+        match self {
+            NotReady::Draining => serde_json::json!({ "reason": "draining" }),
+            NotReady::Jwks { issuer } => {
+                serde_json::json!({ "reason": "jwks_unavailable", "issuer": issuer })
+            }
+            NotReady::Lease => serde_json::json!({ "reason": "lease_stale" }),
+            NotReady::Store => serde_json::json!({ "reason": "store_unavailable" }),
+        }
+    }
+}
