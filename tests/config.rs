@@ -2,5 +2,8 @@
 #[test]
 fn probe() {
     println!("{:#}", portcullis::config::schema());
-    match portcullis::config::Config::load(std::path::Path::new("gateway.yaml")) { Ok(c) => println!("{c:#?}"), Err(e) => println!("{e}") }
+    match portcullis::config::Config::load(std::path::Path::new("gateway.yaml")) {
+        Ok(c) => println!("{c:#?}"),
+        Err(e) => println!("{e}"),
+    }
 }

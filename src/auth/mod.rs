@@ -32,7 +32,10 @@ pub use authenticator::Authenticator;
 pub use credential::{Credential, CredentialForm, Exposed, InvalidCredentials};
 pub use failure::{Failure, Refusal, Unavailable};
 pub use follower::Follower;
-pub use key_desk::{Import, ImportNote, ImportReport, ImportStopped, KeyDesk, KeyDeskParts, KeyError, KeyPage, KeyProblem, NewKeyRequest, NoteKind, parse_allowed_ip};
+pub use key_desk::{
+    Import, ImportNote, ImportReport, ImportStopped, KeyDesk, KeyDeskParts, KeyError, KeyPage,
+    KeyProblem, NewKeyRequest, NoteKind, parse_allowed_ip,
+};
 pub use principal::{CredentialKind, Principal};
 pub use revocation::{Lease, Revocation};
 

@@ -42,13 +42,21 @@ pub(super) fn authorize(
 ) -> Result<Authorized, Rejection> {
     if let Caller::Known(principal) = &caller {
         for check in CHECKS {
-            let asked = Asked { route, client: intake.client(), upstream };
+            let asked = Asked {
+                route,
+                client: intake.client(),
+                upstream,
+            };
             if !check.allows(&asked, principal) {
                 return Err(check.rejection(route));
             }
         }
     }
-    Ok(Authorized { intake, route: Arc::clone(route), caller })
+    Ok(Authorized {
+        intake,
+        route: Arc::clone(route),
+        caller,
+    })
 }
 
 /// One of the checks, in the order in which they run.
@@ -82,8 +90,7 @@ impl Check {
         match self {
             Check::Address => principal.allows_address(asked.client),
             Check::Environment => {
-                principal.environment() == Environment::Live
-                    || asked.upstream == Environment::Test
+                principal.environment() == Environment::Live || asked.upstream == Environment::Test
             }
             Check::Scope => match &asked.route.settings().access {
                 Access::Scopes(required) => required.is_subset_of(principal.scopes()),

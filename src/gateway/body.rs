@@ -27,20 +27,29 @@ enum Source {
 impl ResponseBody {
     /// Bytes that are at hand.
     pub(super) fn fixed(bytes: Bytes, record: Record) -> ResponseBody {
-        ResponseBody { source: Source::Fixed(Some(bytes).filter(|b| !b.is_empty())), record }
+        ResponseBody {
+            source: Source::Fixed(Some(bytes).filter(|b| !b.is_empty())),
+            record,
+        }
     }
 
     /// An upstream's.
     pub(super) fn upstream(body: UpstreamBody, record: Record) -> ResponseBody {
-        ResponseBody { source: Source::Upstream(body), record }
+        ResponseBody {
+            source: Source::Upstream(body),
+            record,
+        }
     }
 
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.source {
             Source::Fixed(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Upstream(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
-            }
+            Source::Upstream(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
         }
     }
 }
@@ -86,7 +95,9 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Fixed(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Source::Fixed(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
             Source::Upstream(body) => body.size_hint(),
         }
     }

@@ -26,12 +26,22 @@ pub(super) struct Forwarded {
 pub(super) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Forwarded {
     let peer = peer.to_canonical();
     let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-    let mut forwarded = Forwarded { client: peer, peer, hops: Vec::new() };
+    let mut forwarded = Forwarded {
+        client: peer,
+        peer,
+        hops: Vec::new(),
+    };
     if trusted.is_empty() || !is_trusted(&peer) {
         return forwarded;
     }
-    let fields = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let mut said: Vec<&str> = fields.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let fields = headers
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut said: Vec<&str> = fields
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
     while is_trusted(&forwarded.client)
         && let Some(address) = said.pop().and_then(|text| text.parse::<IpAddr>().ok())
     {
@@ -68,7 +78,10 @@ mod tests {
         for field in fields {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_static(field));
         }
-        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().expect("a net")).collect();
+        let trusted: Vec<IpNet> = trusted
+            .iter()
+            .map(|net| net.parse().expect("a net"))
+            .collect();
         let forwarded = of(address(peer), &headers, &trusted);
         (forwarded.client.to_string(), forwarded.for_value())
     }
@@ -81,8 +94,18 @@ mod tests {
 
     #[test]
     fn row_77_only_hops_that_trusted_proxies_saw_are_believed() {
-        let read = read("10.0.0.2", &["6.6.6.6, 203.0.113.9", "10.0.0.1"], &["10.0.0.0/8"]);
-        assert_eq!(read, ("203.0.113.9".into(), "203.0.113.9, 10.0.0.1, 10.0.0.2".into()));
+        let read = read(
+            "10.0.0.2",
+            &["6.6.6.6, 203.0.113.9", "10.0.0.1"],
+            &["10.0.0.0/8"],
+        );
+        assert_eq!(
+            read,
+            (
+                "203.0.113.9".into(),
+                "203.0.113.9, 10.0.0.1, 10.0.0.2".into()
+            )
+        );
     }
 
     #[test]

@@ -39,7 +39,12 @@ pub(super) async fn forward(
 ) -> Result<Response<UpstreamBody>, Rejection> {
     let peer = Rc::clone(&admitted.authorized.intake.peer);
     let settings = pool.target().settings();
-    let timeout = admitted.authorized.route.settings().timeout.unwrap_or(settings.timeout);
+    let timeout = admitted
+        .authorized
+        .route
+        .settings()
+        .timeout
+        .unwrap_or(settings.timeout);
     let request = build(admitted, settings, tokens, record.request_id())?;
 
     let started = Instant::now();
@@ -60,12 +65,30 @@ fn build(
     tokens: &InternalTokens,
     request_id: &HeaderValue,
 ) -> Result<Request<RequestBody>, Rejection> {
-    let Admitted { authorized: Authorized { intake, route, caller }, max_body } = admitted;
+    let Admitted {
+        authorized:
+            Authorized {
+                intake,
+                route,
+                caller,
+            },
+        max_body,
+    } = admitted;
     let target = intake.target(route.settings().strip_prefix.as_deref())?;
 
     let mut headers = HeaderMap::with_capacity(intake.headers.len() + OWN_FIELDS);
-    copy_fields(&mut headers, intake.headers, credential_fate(settings, &caller));
-    set_own_fields(&mut headers, &intake.host, &intake.forwarded, intake.version, request_id);
+    copy_fields(
+        &mut headers,
+        intake.headers,
+        credential_fate(settings, &caller),
+    );
+    set_own_fields(
+        &mut headers,
+        &intake.host,
+        &intake.forwarded,
+        intake.version,
+        request_id,
+    );
     identity::tell(&mut headers, settings, &caller, tokens);
 
     let fault = Rc::new(Cell::new(None));
@@ -151,11 +174,14 @@ fn set_own_fields(
     }
     headers.insert(X_REQUEST_ID, request_id.clone());
     // RFC 9110 §7.6.3: a gateway says in each request which version it received.
-    headers.insert(VIA, HeaderValue::from_static(match version {
-        Version::HTTP_2 => "2 portcullis",
-        Version::HTTP_10 => "1.0 portcullis",
-        _ => "1.1 portcullis",
-    }));
+    headers.insert(
+        VIA,
+        HeaderValue::from_static(match version {
+            Version::HTTP_2 => "2 portcullis",
+            Version::HTTP_10 => "1.0 portcullis",
+            _ => "1.1 portcullis",
+        }),
+    );
 }
 
 /// Whose doing a failed exchange was: what the wire guard saw in the client's body comes first.
@@ -177,7 +203,10 @@ mod tests {
     fn copied(fields: &[(&'static str, &'static str)]) -> Vec<String> {
         let mut from = HeaderMap::new();
         for (name, value) in fields {
-            from.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            from.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         let mut headers = HeaderMap::new();
         copy_fields(&mut headers, from, Fate::Drop);
@@ -187,21 +216,38 @@ mod tests {
 
     #[test]
     fn every_value_of_a_field_that_crosses_is_kept_in_order() {
-        let lines = copied(&[("accept", "a"), ("x-api-key", "k"), ("accept", "b"), ("x-auth-env", "e")]);
+        let lines = copied(&[
+            ("accept", "a"),
+            ("x-api-key", "k"),
+            ("accept", "b"),
+            ("x-auth-env", "e"),
+        ]);
         assert_eq!(lines, [r#"accept: "a""#, r#"accept: "b""#]);
     }
 
     #[test]
     fn row_41_what_connection_names_does_not_cross() {
-        assert_eq!(copied(&[("connection", "close, x-inner"), ("x-inner", "1")]), [""; 0]);
+        assert_eq!(
+            copied(&[("connection", "close, x-inner"), ("x-inner", "1")]),
+            [""; 0]
+        );
     }
 
     #[test]
     fn row_80_only_one_well_formed_traceparent_crosses() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(copied(&[("traceparent", good), ("tracestate", "a=b")]).len(), 2);
-        assert_eq!(copied(&[("traceparent", good), ("traceparent", good)]).len(), 0);
-        assert_eq!(copied(&[("traceparent", "00-0-0-0"), ("tracestate", "a=b")]).len(), 0);
+        assert_eq!(
+            copied(&[("traceparent", good), ("tracestate", "a=b")]).len(),
+            2
+        );
+        assert_eq!(
+            copied(&[("traceparent", good), ("traceparent", good)]).len(),
+            0
+        );
+        assert_eq!(
+            copied(&[("traceparent", "00-0-0-0"), ("tracestate", "a=b")]).len(),
+            0
+        );
         assert_eq!(copied(&[("tracestate", "a=b")]).len(), 0);
     }
 }

@@ -25,12 +25,23 @@ pub(super) fn fate(name: &HeaderName) -> Fate {
         "authorization" | "x-api-key" => Fate::Credential,
         // The everyday fields first: most requests have nothing else.
         "accept" | "accept-encoding" | "accept-language" | "cache-control" | "content-encoding"
-        | "content-type" | "cookie" | "if-match" | "if-none-match" | "origin" | "range" | "referer"
-        | "user-agent" => Fate::Cross,
+        | "content-type" | "cookie" | "if-match" | "if-none-match" | "origin" | "range"
+        | "referer" | "user-agent" => Fate::Cross,
         // Hop-by-hop (RFC 9110 §7.6.1), framing and what the gateway answers for itself.
-        "connection" | "content-length" | "expect" | "host" | "http2-settings" | "keep-alive"
-        | "proxy-authenticate" | "proxy-authorization" | "proxy-connection" | "te" | "trailer"
-        | "transfer-encoding" | "upgrade" | "via" => Fate::Drop,
+        "connection"
+        | "content-length"
+        | "expect"
+        | "host"
+        | "http2-settings"
+        | "keep-alive"
+        | "proxy-authenticate"
+        | "proxy-authorization"
+        | "proxy-connection"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade"
+        | "via" => Fate::Drop,
         other => fate_of_folded(other),
     }
 }
@@ -128,10 +139,15 @@ fn fold<'a>(name: &str, buffer: &'a mut [u8; MAX_MANAGED]) -> Option<&'a [u8]> {
 
 /// The names in `Connection`: hop-by-hop fields of the sender's choice (RFC 9110 §7.6.1).
 pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let values = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     let names = values.flat_map(|value| value.split(',')).map(str::trim);
     let names = names.filter(|name| !matches!(*name, "" | "keep-alive" | "close"));
-    names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect()
+    names
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .collect()
 }
 
 /// Strips an upstream's answer of what is meant for its own hop.
@@ -162,7 +178,11 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// Response trailers pass, filtered like header fields, and never reframe or reroute.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     clean_response(trailers);
-    for name in [http::header::CONTENT_LENGTH, http::header::HOST, http::header::SET_COOKIE] {
+    for name in [
+        http::header::CONTENT_LENGTH,
+        http::header::HOST,
+        http::header::SET_COOKIE,
+    ] {
         trailers.remove(name);
     }
 }
@@ -178,11 +198,26 @@ mod tests {
     #[test]
     fn rows_74_and_75_every_spelling_of_an_identity_header_is_dropped() {
         for name in [
-            "x-auth-subject", "X_Auth_Subject", "x-auth_subject", "x.auth.subject", "x~auth~subject",
-            "x+auth+subject", "xauthsubject", "X-AUTH-SUBJECT", "http_x_auth_subject",
-            "http-x-auth-subject", "x-auth-anything-at-all-however-long-it-may-become",
-            "x-forwarded-for", "x-forwarded-prefix", "x_forwarded_for", "x-forwarded.host",
-            "forwarded", "x-real-ip", "x.real.ip", "x-request-id", "x!request!id",
+            "x-auth-subject",
+            "X_Auth_Subject",
+            "x-auth_subject",
+            "x.auth.subject",
+            "x~auth~subject",
+            "x+auth+subject",
+            "xauthsubject",
+            "X-AUTH-SUBJECT",
+            "http_x_auth_subject",
+            "http-x-auth-subject",
+            "x-auth-anything-at-all-however-long-it-may-become",
+            "x-forwarded-for",
+            "x-forwarded-prefix",
+            "x_forwarded_for",
+            "x-forwarded.host",
+            "forwarded",
+            "x-real-ip",
+            "x.real.ip",
+            "x-request-id",
+            "x!request!id",
         ] {
             assert_eq!(fate_of(name), Fate::Drop, "{name}");
         }
@@ -191,9 +226,17 @@ mod tests {
     #[test]
     fn rows_71_and_72_what_changes_path_or_method_further_on_is_dropped() {
         for name in [
-            "x-original-url", "x-rewrite-url", "x-envoy-original-path", "x-original-uri",
-            "x-http-method-override", "x-http-method", "x-method-override", "x-forwarded-uri",
-            "x-host", "x-http-host-override", "x-proxy-url",
+            "x-original-url",
+            "x-rewrite-url",
+            "x-envoy-original-path",
+            "x-original-uri",
+            "x-http-method-override",
+            "x-http-method",
+            "x-method-override",
+            "x-forwarded-uri",
+            "x-host",
+            "x-http-host-override",
+            "x-proxy-url",
         ] {
             assert_eq!(fate_of(name), Fate::Drop, "{name}");
         }
@@ -202,9 +245,19 @@ mod tests {
     #[test]
     fn row_46_hop_by_hop_fields_are_dropped() {
         for name in [
-            "connection", "keep-alive", "proxy-connection", "proxy-authorization", "te",
-            "http2-settings", "upgrade", "transfer-encoding", "content-length", "trailer", "expect",
-            "content_length", "transfer.encoding",
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "proxy-authorization",
+            "te",
+            "http2-settings",
+            "upgrade",
+            "transfer-encoding",
+            "content-length",
+            "trailer",
+            "expect",
+            "content_length",
+            "transfer.encoding",
         ] {
             assert_eq!(fate_of(name), Fate::Drop, "{name}");
         }
@@ -221,8 +274,14 @@ mod tests {
     #[test]
     fn other_fields_cross() {
         for name in [
-            "accept", "x-custom", "x-author", "idempotency-key", "traceparent", "if-modified-since",
-            "sec-fetch-site", "x-a-very-long-name-of-an-application-s-own-header-field",
+            "accept",
+            "x-custom",
+            "x-author",
+            "idempotency-key",
+            "traceparent",
+            "if-modified-since",
+            "sec-fetch-site",
+            "x-a-very-long-name-of-an-application-s-own-header-field",
         ] {
             assert_eq!(fate_of(name), Fate::Cross, "{name}");
         }
@@ -237,6 +296,9 @@ mod tests {
         headers.append("x-kept", HeaderValue::from_static("1"));
         assert_eq!(named_by_connection(&headers), ["x-inner", "x-other"]);
         clean_response(&mut headers);
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
+        assert_eq!(
+            headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["x-kept"]
+        );
     }
 }

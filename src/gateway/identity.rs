@@ -39,7 +39,9 @@ pub(super) fn tell(
     caller: &Caller,
     tokens: &InternalTokens,
 ) {
-    let Caller::Known(principal) = caller else { return };
+    let Caller::Known(principal) = caller else {
+        return;
+    };
     match settings.identity {
         IdentityMode::Headers => plain(headers, principal),
         IdentityMode::Jwt => {
@@ -52,11 +54,17 @@ pub(super) fn tell(
 }
 
 fn plain(headers: &mut HeaderMap, principal: &Principal) {
-    headers.insert(X_AUTH_METHOD, HeaderValue::from_static(method(principal.kind())));
-    headers.insert(X_AUTH_ENV, HeaderValue::from_static(match principal.environment() {
-        Environment::Live => "live",
-        Environment::Test => "test",
-    }));
+    headers.insert(
+        X_AUTH_METHOD,
+        HeaderValue::from_static(method(principal.kind())),
+    );
+    headers.insert(
+        X_AUTH_ENV,
+        HeaderValue::from_static(match principal.environment() {
+            Environment::Live => "live",
+            Environment::Test => "test",
+        }),
+    );
     let mut set = |name, text: &str| {
         // A subject of another issuer may hold anything; what is no header value is left out.
         if let Ok(value) = HeaderValue::from_str(text)
@@ -119,7 +127,11 @@ struct Claims<'a> {
 
 impl InternalTokens {
     pub(super) fn new(signer: Arc<InternalTokenSigner>, clock: Clock) -> InternalTokens {
-        InternalTokens { signer, clock, cache: RefCell::default() }
+        InternalTokens {
+            signer,
+            clock,
+            cache: RefCell::default(),
+        }
     }
 
     /// A token that says who the principal is, to one upstream. `None` only if signing fails,
@@ -139,7 +151,14 @@ impl InternalTokens {
             cache.clear();
         }
         let until = now.plus(TOKEN_LIFETIME / 2);
-        cache.insert(key, Cached { principal: principal.clone(), token: token.clone(), until });
+        cache.insert(
+            key,
+            Cached {
+                principal: principal.clone(),
+                token: token.clone(),
+                until,
+            },
+        );
         Some(token)
     }
 

@@ -78,7 +78,9 @@ impl Intake {
 
     /// The canonical path.
     pub fn path(&self) -> &str {
-        self.rewritten_path.as_deref().unwrap_or_else(|| self.uri.path())
+        self.rewritten_path
+            .as_deref()
+            .unwrap_or_else(|| self.uri.path())
     }
 
     /// The host, lower case, without port.
@@ -100,7 +102,9 @@ impl Intake {
             return Ok(as_received.clone());
         }
         let path = self.path();
-        let path = strip.and_then(|prefix| path.strip_prefix(prefix)).unwrap_or(path);
+        let path = strip
+            .and_then(|prefix| path.strip_prefix(prefix))
+            .unwrap_or(path);
         let path = if path.is_empty() { "/" } else { path };
         // security.md row 69: what is left must be the same path for every reader too.
         let canonical = CanonicalPath::parse(path).map_err(|_| Reason::Path)?;
@@ -147,11 +151,16 @@ fn host_name(text: &str) -> Option<String> {
         Some(bracketed) => {
             let (address, rest) = bracketed.split_once(']')?;
             address.parse::<std::net::Ipv6Addr>().ok()?;
-            (address, rest.strip_prefix(':').or(rest.is_empty().then_some("0"))?)
+            (
+                address,
+                rest.strip_prefix(':').or(rest.is_empty().then_some("0"))?,
+            )
         }
         None => text.split_once(':').unwrap_or((text, "0")),
     };
-    port.parse::<u16>().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
+    port.parse::<u16>()
+        .ok()
+        .filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
     let plausible = !name.is_empty() && name.bytes().all(allowed) && !name.starts_with('.');
     plausible.then(|| name.trim_end_matches('.').to_ascii_lowercase())
@@ -208,8 +217,28 @@ fn acceptable_query(query: Option<&str>) -> Result<(), Reason> {
         byte.is_ascii_alphanumeric()
             || matches!(
                 byte,
-                b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+'
-                    | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'?' | b'%' | b'[' | b']' | b'|'
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+                    | b':'
+                    | b'@'
+                    | b'/'
+                    | b'?'
+                    | b'%'
+                    | b'['
+                    | b']'
+                    | b'|'
             )
     };
     match query.unwrap_or_default().bytes().all(allowed) {
@@ -239,8 +268,8 @@ mod tests {
     #[test]
     fn rows_31_and_60_other_hosts_are_refused() {
         for text in [
-            "", ":1", "a:", "a:x", "a:65536", "a:+1", "u@a", "a/b", "a,b", "a b", "[::1", "[x]", "[::1]x",
-            ".", ".a", "a?b", "a#b", "a\\b", "a%41",
+            "", ":1", "a:", "a:x", "a:65536", "a:+1", "u@a", "a/b", "a,b", "a b", "[::1", "[x]",
+            "[::1]x", ".", ".a", "a?b", "a#b", "a\\b", "a%41",
         ] {
             assert_eq!(host_name(text), None, "{text:?}");
         }

@@ -22,9 +22,16 @@ pub struct Admitted {
 /// Refuses a declared length beyond the limit before anything is sent to the upstream; a body of
 /// unknown length is counted as it passes.
 pub(super) fn admit(authorized: Authorized, default_max_body: u64) -> Result<Admitted, Rejection> {
-    let max_body = authorized.route.settings().max_body.unwrap_or(default_max_body);
+    let max_body = authorized
+        .route
+        .settings()
+        .max_body
+        .unwrap_or(default_max_body);
     if authorized.intake.body.size_hint().lower() > max_body {
         return Err(Reason::PayloadTooLarge.into());
     }
-    Ok(Admitted { authorized, max_body })
+    Ok(Admitted {
+        authorized,
+        max_body,
+    })
 }

@@ -64,7 +64,11 @@ enum End {
 }
 
 impl Record {
-    pub(super) fn start(recorder: &Rc<Recorder>, client: IpAddr, request_id: HeaderValue) -> Record {
+    pub(super) fn start(
+        recorder: &Rc<Recorder>,
+        client: IpAddr,
+        request_id: HeaderValue,
+    ) -> Record {
         recorder.metrics.inflight_requests.inc();
         Record(Box::new(Fields {
             recorder: Rc::clone(recorder),
@@ -165,12 +169,17 @@ impl Fields {
             client: self.client,
             method: self.method.as_str(),
             path: self.path.as_deref(),
-            route: self.route.as_ref().map(|route| route.settings().name.as_str()),
+            route: self
+                .route
+                .as_ref()
+                .map(|route| route.settings().name.as_str()),
             status: self.status.as_u16(),
             reason: self.reason.map(Reason::label),
             credential_kind: self.credential_kind.label(),
             credential_id: caller.map(|caller| caller.credential_id().as_str()),
-            account: caller.and_then(|caller| caller.account()).map(|account| account.as_str()),
+            account: caller
+                .and_then(|caller| caller.account())
+                .map(|account| account.as_str()),
             upstream: self.upstream.as_deref(),
             upstream_seconds: self.upstream_time.map(|time| time.as_secs_f64()),
             seconds: elapsed.as_secs_f64(),

@@ -127,12 +127,20 @@ answers! {
 impl Rejection {
     /// With a challenge that depends on the route.
     pub fn with_challenge(reason: Reason, challenge: Option<HeaderValue>) -> Rejection {
-        Rejection { reason, challenge, allow: None }
+        Rejection {
+            reason,
+            challenge,
+            allow: None,
+        }
     }
 
     /// 405 with its `Allow`.
     pub fn method(allow: HeaderValue) -> Rejection {
-        Rejection { reason: Reason::Method, challenge: None, allow: Some(allow) }
+        Rejection {
+            reason: Reason::Method,
+            challenge: None,
+            allow: Some(allow),
+        }
     }
 
     /// Why.
@@ -148,9 +156,9 @@ impl Rejection {
     /// `WWW-Authenticate`: the route's, or the constant that the reason has everywhere.
     pub fn challenge(&self) -> Option<HeaderValue> {
         match self.reason {
-            Reason::Credentials(_) => {
-                Some(HeaderValue::from_static(r#"Bearer error="invalid_request""#))
-            }
+            Reason::Credentials(_) => Some(HeaderValue::from_static(
+                r#"Bearer error="invalid_request""#,
+            )),
             _ => self.challenge.clone(),
         }
     }
@@ -158,7 +166,11 @@ impl Rejection {
 
 impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Rejection {
-        Rejection { reason, challenge: None, allow: None }
+        Rejection {
+            reason,
+            challenge: None,
+            allow: None,
+        }
     }
 }
 

@@ -78,6 +78,7 @@ impl Target {
         let metrics = metrics.upstream(&settings.name);
         metrics.healthy.set(1);
         Ok(Target {
+            name: settings.name.as_str().into(),
             addresses,
             metrics,
             settings,
