@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 
 use super::door::Door;
 use super::listener::{Listener, Service, json, serve};
-use super::live::{ExplainRequest, LiveGateway};
+use super::live::LiveGateway;
+use crate::policy::ExplainRequest;
 use super::problem::AdminProblem;
 use super::socket::{self, SocketFile};
 use super::wire::{

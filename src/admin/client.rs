@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::AdminAddress;
-use super::live::ExplainRequest;
+use crate::policy::ExplainRequest;
 use super::wire::{CreatedKey, ExplainBody, KeyList, KeyView, NewKeyBody, RevokedKey};
 use crate::auth::ImportReport;
 use crate::id::{AccountId, KeyId};

@@ -1,12 +1,9 @@
 //! What the admin API asks of the running gateway. Implemented in [`crate::app`].
 
-use std::net::IpAddr;
-
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::scope::ScopeSet;
-use crate::secret::Secret;
+use crate::policy::ExplainRequest;
 
 /// The running gateway, seen by an operator.
 #[async_trait]
@@ -25,34 +22,6 @@ pub trait LiveGateway: Send + Sync + 'static {
 
     /// Whether this instance should get traffic.
     fn readiness(&self) -> Readiness;
-}
-
-/// A request that is only thought of.
-#[derive(Clone, Debug)]
-pub struct ExplainRequest {
-    /// The method, as a client would send it.
-    pub method: String,
-    /// The request target: a path, perhaps with a query.
-    pub path: String,
-    /// The `Host`; `None` is any that has the path.
-    pub host: Option<String>,
-    /// The client's address; `None` skips the check of allowed addresses.
-    pub address: Option<IpAddr>,
-    /// What the client would show.
-    pub credential: ExplainCredential,
-}
-
-/// What the client of an [`ExplainRequest`] would show.
-#[derive(Clone, Debug)]
-pub enum ExplainCredential {
-    /// An API key.
-    Key(Secret),
-    /// Nothing.
-    None,
-    /// No real credential: what if someone had these scopes.
-    Scopes(ScopeSet),
-    /// An access token or a session token.
-    Token(Secret),
 }
 
 /// Whether this instance should get traffic.

@@ -23,7 +23,7 @@ mod wire;
 
 pub use api::AdminListener;
 pub use client::{AdminClient, ClientError};
-pub use live::{ExplainCredential, ExplainRequest, LiveGateway, NotReady, Readiness};
+pub use live::{LiveGateway, NotReady, Readiness};
 pub use socket::SocketError;
 pub use vitals::{MetricsListener, Vitals};
 pub use wire::{

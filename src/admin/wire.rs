@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::live::{ExplainCredential, ExplainRequest};
+use crate::policy::{ExplainCredential, ExplainRequest};
 use crate::auth::{KeyPage, KeyProblem, NewKeyRequest, parse_allowed_ip};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, KeyId};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{Access, Intake, Reason, Rejection, Route};
 use crate::auth::Principal;
+use crate::scope::ScopeSet;
 use crate::store::Environment;
 
 /// Who wants something.
@@ -92,11 +93,7 @@ impl Check {
             Check::Environment => {
                 principal.environment() == Environment::Live || asked.upstream == Environment::Test
             }
-            Check::Scope => match &asked.route.settings().access {
-                Access::Scopes(required) => required.is_subset_of(principal.scopes()),
-                Access::AnyScope(accepted) => accepted.intersects(principal.scopes()),
-                Access::Authenticated | Access::Public { .. } => true,
-            },
+            Check::Scope => allows_scopes(&asked.route.settings().access, principal.scopes()),
         }
     }
 
@@ -115,5 +112,14 @@ impl Check {
             Check::Address | Check::Environment => None,
         };
         Rejection::with_challenge(self.reason(), challenge)
+    }
+}
+
+/// Whether these scopes are enough.
+pub fn allows_scopes(access: &Access, granted: &ScopeSet) -> bool {
+    match access {
+        Access::Scopes(required) => required.is_subset_of(granted),
+        Access::AnyScope(accepted) => accepted.intersects(granted),
+        Access::Authenticated | Access::Public { .. } => true,
     }
 }

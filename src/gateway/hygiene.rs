@@ -6,7 +6,7 @@
 //! away everything but letters and digits, since servers map `X_Auth.Subject` and `X-Auth-Subject`
 //! to one variable. Invariant: a folded name that the gateway sets itself never crosses.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, HeaderMap, HeaderName};
 
 /// What becomes of a client's field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ mod record;
 mod request_id;
 mod plaintext;
 
-pub use authorize::{Asked, Authorized, CHECKS, Caller, Check};
+pub use authorize::{Asked, Authorized, CHECKS, Caller, Check, allows_scopes};
 pub use body::ResponseBody;
 pub use intake::Intake;
 pub use limit::Admitted;
