@@ -79,6 +79,11 @@ impl Authenticator {
         &self.form
     }
 
+    /// The issuers whose key set was never had: their tokens are 503.
+    pub fn issuers_without_keys(&self) -> Vec<&str> {
+        self.access_tokens.readiness()
+    }
+
     /// The not-before list and its lease.
     pub fn revocation(&self) -> &Arc<Revocation> {
         &self.revocation
