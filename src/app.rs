@@ -131,7 +131,7 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
     let edge = Edge::new(&config.edge, Arc::clone(&metrics))?;
     let store = crate::store::open(&config.store, &clock, &metrics)?;
     let signer = match &config.internal_key {
-        Some(pem) => InternalTokenSigner::from_pem(pem.expose())?,
+        Some(path) => InternalTokenSigner::from_file(path)?,
         None => InternalTokenSigner::ephemeral(),
     };
     let handle = control.handle().clone();
@@ -168,7 +168,7 @@ impl Built {
         let (stop, stopping) = watch::channel(false);
         control.spawn(self.follower.run());
         let workers = self.config.workers.unwrap_or_else(available_cores);
-        let sockets = edge::bind(&self.config.edge, workers)?;
+        let sockets = edge::bind(&self.config.edge, workers).map_err(EdgeError::from)?;
         let mut addresses = Addresses {
             https: sockets.first().map(WorkerSockets::https),
             http: sockets.first().and_then(WorkerSockets::http),

@@ -93,6 +93,14 @@ impl Operator {
     }
 }
 
+/// Reads `internal_token.key`.
+pub(super) fn internal_key(root: &Section<'_>) -> Option<Option<PathBuf>> {
+    let hint = "add key: path of a P-256 private key";
+    root.optional("internal_token", |field| {
+        field.section(|section| section.required("key", hint, Field::private_key))
+    })
+}
+
 /// Reads `tls.certificates`.
 pub(super) fn certificates(root: &Section<'_>) -> Option<Vec<CertificateFiles>> {
     const HINT: &str =

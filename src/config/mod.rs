@@ -8,7 +8,7 @@
 //! nobody asked for), `scalar`, `file` and `url` (single values), one file per part of the YAML,
 //! and `schema`, which describes the same keys to editors.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
 
@@ -73,6 +73,9 @@ pub struct Config {
     pub access_log: AccessLogSettings,
     /// How many workers serve requests; `None` is one per core.
     pub workers: Option<usize>,
+    /// PEM file of the key that signs internal tokens; `None` is one that lives as long as the
+    /// process.
+    pub internal_key: Option<PathBuf>,
     /// SHA-256 of the file's bytes, hex: tells configurations apart in metrics and logs.
     pub digest: String,
 }
@@ -145,6 +148,7 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
     let access_log = limits::access_log(root);
     let operator = listen::operator(root);
     let workers = limits::workers(root);
+    let internal_key = listen::internal_key(root);
 
     let (listeners, credentials, sizes) = (listeners?, credentials?, sizes?);
     Some(Config {
@@ -169,6 +173,7 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
         upstreams: upstreams.settings?,
         access_log: access_log?,
         workers: workers?,
+        internal_key: internal_key?,
         digest,
     })
 }

@@ -52,6 +52,15 @@ impl Transform for WithoutNull {
 /// Relative paths are relative to the folder of this file.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes YAML; nothing is read into it")]
+struct InternalToken {
+    /// The P-256 private key (PEM) that signs them, the same on every gateway of a fleet; where it
+    /// is left out, one that lives as long as the process.
+    key: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct Gateway {
     /// What is listened on.
     listen: Option<Listen>,
@@ -90,6 +99,8 @@ struct Gateway {
     audit_log: Option<String>,
     /// The admin API's token; needed where `listen.admin` is a TCP address.
     admin_token: Option<Secret>,
+    /// The signed tokens for upstreams with `identity: jwt`.
+    internal_token: Option<InternalToken>,
     /// How many workers serve requests; one per core where it is left out.
     #[schemars(range(min = 1, max = 1024))]
     workers: Option<u32>,

@@ -8,6 +8,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use zeroize::Zeroizing;
 
 /// The `typ` of an internal token: never that of an access token.
 pub const INTERNAL_TOKEN_TYPE: &str = "portcullis+jwt";
@@ -37,9 +38,11 @@ impl InternalTokenSigner {
         InternalTokenSigner::new(&key).expect("a new P-256 key is a P-256 key")
     }
 
-    /// With a key from a PEM file's text, the same for a whole fleet.
-    pub fn from_pem(pem: &str) -> Result<InternalTokenSigner, InternalKeyError> {
-        let key = rcgen::KeyPair::from_pem(pem).map_err(|_| InternalKeyError)?;
+    /// With a key from a PEM file, the same for a whole fleet.
+    pub fn from_file(path: &std::path::Path) -> Result<InternalTokenSigner, InternalKeyError> {
+        let pem = std::fs::read_to_string(path).map(Zeroizing::new);
+        let pem = pem.map_err(|_| InternalKeyError)?;
+        let key = rcgen::KeyPair::from_pem(&pem).map_err(|_| InternalKeyError)?;
         InternalTokenSigner::new(&key)
     }
 

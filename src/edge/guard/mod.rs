@@ -212,5 +212,3 @@ impl State {
     }
 }
 
-#[cfg(test)]
-mod tests;
