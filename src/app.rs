@@ -127,7 +127,11 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
     let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
     let log = AccessLogSink::open(&config.access_log, metrics.access_log_dropped.clone())
         .map_err(AppError::AccessLog)?;
-    let audit = AuditLog::open(&config.admin.audit, clock.clone(), metrics.audit_dropped.clone())?;
+    let audit = AuditLog::open(
+        &config.admin.audit,
+        clock.clone(),
+        metrics.audit_dropped.clone(),
+    )?;
     let edge = Edge::new(&config.edge, Arc::clone(&metrics))?;
     let store = crate::store::open(&config.store, &clock, &metrics)?;
     let signer = match &config.internal_key {
@@ -135,9 +139,14 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         None => InternalTokenSigner::ephemeral(),
     };
     let handle = control.handle().clone();
-    let (source, live, follower) =
-        PolicySource::new(&config, &store, handle.clone(), clock.clone(), Arc::clone(&metrics))
-            .await?;
+    let (source, live, follower) = PolicySource::new(
+        &config,
+        &store,
+        handle.clone(),
+        clock.clone(),
+        Arc::clone(&metrics),
+    )
+    .await?;
     let desk = Arc::new(KeyDesk::new(KeyDeskParts {
         store: Arc::clone(&store),
         credentials: &config.credentials,
@@ -155,12 +164,24 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         clock,
     };
     let config_path = config_path.to_owned();
-    Ok(Built { config, config_path, edge, gateway, source, store, follower })
+    Ok(Built {
+        config,
+        config_path,
+        edge,
+        gateway,
+        source,
+        store,
+        follower,
+    })
 }
 
 /// Every scope that there is.
 fn scope_set(config: &Config) -> ScopeSet {
-    config.scopes.iter().map(|(scope, _)| scope.clone()).collect()
+    config
+        .scopes
+        .iter()
+        .map(|(scope, _)| scope.clone())
+        .collect()
 }
 
 impl Built {
@@ -184,8 +205,8 @@ impl Built {
             self.source,
             self.store,
         ));
-        let operators = control
-            .block_on(start_operators(&operations, &mut addresses, &stopping))?;
+        let operators =
+            control.block_on(start_operators(&operations, &mut addresses, &stopping))?;
         control.block_on(operations.wait_until_confirmed(FIRST_CONFIRMATION));
         let workers = sockets
             .into_iter()
@@ -194,7 +215,15 @@ impl Built {
                 start_worker(index, sockets, &self.edge, &self.gateway, &stopping)
             })
             .collect::<Result<_, AppError>>()?;
-        Ok(Running { addresses, operations, stop, workers, operators, log, control })
+        Ok(Running {
+            addresses,
+            operations,
+            stop,
+            workers,
+            operators,
+            log,
+            control,
+        })
     }
 }
 
@@ -209,7 +238,9 @@ async fn start_operators(
     stopping: &watch::Receiver<bool>,
 ) -> Result<Vec<tokio::task::JoinHandle<()>>, AppError> {
     let settings = operations.admin_settings();
-    let mut tasks = vec![tokio::spawn(Arc::clone(operations).watch_store(stopping.clone()))];
+    let mut tasks = vec![tokio::spawn(
+        Arc::clone(operations).watch_store(stopping.clone()),
+    )];
     if let Some(address) = settings.metrics {
         let listener = MetricsListener::bind(address).await?;
         addresses.metrics = Some(listener.address());
@@ -217,13 +248,19 @@ async fn start_operators(
             metrics: Arc::clone(operations.metrics()),
             gateway: Arc::clone(operations) as _,
         };
-        tasks.push(tokio::spawn(listener.serve(vitals, ended(stopping.clone()))));
+        tasks.push(tokio::spawn(
+            listener.serve(vitals, ended(stopping.clone())),
+        ));
     }
     if let Some(address) = &settings.admin {
         let listener = AdminListener::bind(address, settings.token.clone()).await?;
         addresses.admin = Some(listener.address().clone());
         let (desk, gateway) = (Arc::clone(operations.desk()), Arc::clone(operations) as _);
-        tasks.push(tokio::spawn(listener.serve(desk, gateway, ended(stopping.clone()))));
+        tasks.push(tokio::spawn(listener.serve(
+            desk,
+            gateway,
+            ended(stopping.clone()),
+        )));
     }
     Ok(tasks)
 }
@@ -242,7 +279,10 @@ fn start_worker(
     stopping: &watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, AppError> {
     let (edge, gateway, stopping) = (Arc::clone(edge), gateway.clone(), stopping.clone());
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(AppError::System)?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(AppError::System)?;
     std::thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || {
@@ -277,7 +317,9 @@ impl Running {
     /// # Panics
     /// Never: a gateway without its API listener does not start.
     pub fn https(&self) -> std::net::SocketAddr {
-        self.addresses.https.expect("edge::bind gives at least one worker its sockets")
+        self.addresses
+            .https
+            .expect("edge::bind gives at least one worker its sockets")
     }
 
     /// Where clear text is refused.
@@ -302,7 +344,9 @@ impl Running {
 
     /// Serves until SIGTERM or SIGINT, reloading on SIGHUP and on file changes; then drains.
     pub fn wait(self) -> Result<(), AppError> {
-        self.control.block_on(operate::until_stopped(&self.operations)).map_err(AppError::System)?;
+        self.control
+            .block_on(operate::until_stopped(&self.operations))
+            .map_err(AppError::System)?;
         tracing::info!("draining");
         self.stop();
         Ok(())

@@ -20,7 +20,6 @@ use zeroize::Zeroizing;
 use super::door::Door;
 use super::listener::{Listener, Service, json, serve};
 use super::live::LiveGateway;
-use crate::policy::ExplainRequest;
 use super::problem::AdminProblem;
 use super::socket::{self, SocketFile};
 use super::wire::{
@@ -30,6 +29,7 @@ use super::{AdminAddress, AdminError};
 use crate::auth::{Import, KeyDesk, KeyError, NewKeyRequest};
 use crate::id::{AccountId, KeyId};
 use crate::observe::Actor;
+use crate::policy::ExplainRequest;
 use crate::secret::Secret;
 use crate::store::RevokeKey;
 

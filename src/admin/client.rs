@@ -18,10 +18,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::AdminAddress;
-use crate::policy::ExplainRequest;
 use super::wire::{CreatedKey, ExplainBody, KeyList, KeyView, NewKeyBody, RevokedKey};
 use crate::auth::ImportReport;
 use crate::id::{AccountId, KeyId};
+use crate::policy::ExplainRequest;
 use crate::secret::Secret;
 
 /// Speaks to the admin API of a running gateway.

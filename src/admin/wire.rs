@@ -7,10 +7,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::policy::{ExplainCredential, ExplainRequest};
 use crate::auth::{KeyPage, KeyProblem, NewKeyRequest, parse_allowed_ip};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, KeyId};
+use crate::policy::{ExplainCredential, ExplainRequest};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::Secret;
 use crate::store::{Environment, KeyRecord};

@@ -102,7 +102,9 @@ impl Operations {
         let metrics = &self.gateway.metrics;
         let outcome = if reloaded.is_ok() { "ok" } else { "refused" };
         metrics.config_reloads.with_label_values(&[outcome]).inc();
-        metrics.config_last_reload_success.set(i64::from(reloaded.is_ok()));
+        metrics
+            .config_last_reload_success
+            .set(i64::from(reloaded.is_ok()));
         match reloaded {
             Ok(config) => {
                 tracing::info!(digest = %config.digest, "the configuration was reloaded");
@@ -120,13 +122,17 @@ impl Operations {
     async fn load_and_swap(&self) -> Result<Arc<Config>, ReloadError> {
         let path = self.config_path.clone();
         let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
-        let config = loaded.map_err(|_| ReloadError::Bug)?.map_err(AppError::Config)?;
+        let config = loaded
+            .map_err(|_| ReloadError::Bug)?
+            .map_err(AppError::Config)?;
         if let Some(key) = needs_restart(&self.first, &config) {
             return Err(ReloadError::NeedsRestart(key));
         }
         let policy = self.source.policy(&config).await?;
         // Last of what can fail, and itself all or nothing.
-        self.edge.reload_certificates(&config.edge.certificates).map_err(AppError::Edge)?;
+        self.edge
+            .reload_certificates(&config.edge.certificates)
+            .map_err(AppError::Edge)?;
         self.gateway.live.store(Arc::new(policy));
         self.gateway.desk.set_scopes(scope_set(&config));
         self.gateway.metrics.set_config(&config.digest);
@@ -156,13 +162,31 @@ fn needs_restart(first: &Config, next: &Config) -> Option<&'static str> {
     [
         ("listen.https", differs(&first.edge.https, &next.edge.https)),
         ("listen.http", differs(&first.edge.http, &next.edge.http)),
-        ("listen.metrics", differs(&first.admin.metrics, &next.admin.metrics)),
-        ("listen.admin", differs(&first.admin.admin, &next.admin.admin)),
-        ("limits or timeouts", differs(&first.edge.limits, &next.edge.limits)),
+        (
+            "listen.metrics",
+            differs(&first.admin.metrics, &next.admin.metrics),
+        ),
+        (
+            "listen.admin",
+            differs(&first.admin.admin, &next.admin.admin),
+        ),
+        (
+            "limits or timeouts",
+            differs(&first.edge.limits, &next.edge.limits),
+        ),
         ("store", differs(&first.store, &next.store)),
-        ("credentials.prefix", first.credentials.prefix != next.credentials.prefix),
-        ("credentials.checksum", first.credentials.checksum != next.credentials.checksum),
-        ("credentials.cache", first.credentials.cache != next.credentials.cache),
+        (
+            "credentials.prefix",
+            first.credentials.prefix != next.credentials.prefix,
+        ),
+        (
+            "credentials.checksum",
+            first.credentials.checksum != next.credentials.checksum,
+        ),
+        (
+            "credentials.cache",
+            first.credentials.cache != next.credentials.cache,
+        ),
         ("access_log", first.access_log != next.access_log),
         ("audit_log", first.admin.audit != next.admin.audit),
         ("workers", first.workers != next.workers),
@@ -179,8 +203,11 @@ impl LiveGateway for Operations {
 
     fn routes(&self) -> Value {
         let live = self.gateway.live.load();
-        let upstreams: Vec<_> =
-            live.targets().iter().map(|target| target.settings().clone()).collect();
+        let upstreams: Vec<_> = live
+            .targets()
+            .iter()
+            .map(|target| target.settings().clone())
+            .collect();
         serde_json::json!(policy::rows(live.settings(), &upstreams))
     }
 
@@ -201,7 +228,9 @@ impl LiveGateway for Operations {
             missing.push(NotReady::Lease);
         }
         let issuers = live.authenticator().issuers_without_keys();
-        missing.extend(issuers.into_iter().map(|issuer| NotReady::Jwks { issuer: issuer.into() }));
+        missing.extend(issuers.into_iter().map(|issuer| NotReady::Jwks {
+            issuer: issuer.into(),
+        }));
         Readiness { missing }
     }
 }

@@ -49,9 +49,22 @@ impl PolicySource {
             &metrics,
         );
         let first = Arc::new(authenticator);
-        let live =
-            Live::new(config.gateway.clone(), &config.upstreams, Arc::clone(&first), &metrics)?;
-        Ok((PolicySource { first, control, clock, metrics }, live, follower))
+        let live = Live::new(
+            config.gateway.clone(),
+            &config.upstreams,
+            Arc::clone(&first),
+            &metrics,
+        )?;
+        Ok((
+            PolicySource {
+                first,
+                control,
+                clock,
+                metrics,
+            },
+            live,
+            follower,
+        ))
     }
 
     /// The policy of another configuration.
@@ -60,7 +73,12 @@ impl PolicySource {
         self.first.revocation().allow_for(&config.issuers);
         let authenticator = Arc::new(self.first.with_access_tokens(tokens));
         let upstreams = &config.upstreams;
-        Ok(Live::new(config.gateway.clone(), upstreams, authenticator, &self.metrics)?)
+        Ok(Live::new(
+            config.gateway.clone(),
+            upstreams,
+            authenticator,
+            &self.metrics,
+        )?)
     }
 
     /// The lease on the revocation log.
@@ -76,8 +94,13 @@ async fn access_tokens(
     control: &Handle,
 ) -> Result<AccessTokens, AppError> {
     let capacity = config.credentials.cache.capacity;
-    let tokens =
-        AccessTokens::new(&config.issuers, clock.clone(), metrics, control.clone(), capacity)?;
+    let tokens = AccessTokens::new(
+        &config.issuers,
+        clock.clone(),
+        metrics,
+        control.clone(),
+        capacity,
+    )?;
     tokens.prefetch().await;
     Ok(tokens)
 }

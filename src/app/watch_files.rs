@@ -30,8 +30,11 @@ const KUBERNETES_LINK: &str = "..data";
 impl FileWatch {
     pub(super) fn new(config_path: &Path, config: &Config) -> FileWatch {
         let files = files_of(config_path, config);
-        let names: BTreeSet<OsString> =
-            files.iter().filter_map(|file| file.file_name()).map(Into::into).collect();
+        let names: BTreeSet<OsString> = files
+            .iter()
+            .filter_map(|file| file.file_name())
+            .map(Into::into)
+            .collect();
         let (sender, changes) = unbounded_channel();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| concerns(&event, &names)) {
@@ -47,7 +50,10 @@ impl FileWatch {
         if let Err(error) = &watcher {
             tracing::warn!(%error, "file changes are not noticed; send SIGHUP to reload");
         }
-        FileWatch { changes, _watcher: watcher.ok() }
+        FileWatch {
+            changes,
+            _watcher: watcher.ok(),
+        }
     }
 
     /// Waits for a change, and until it is quiet again. Never ends without a watcher.
@@ -62,20 +68,33 @@ impl FileWatch {
 fn concerns(event: &Event, names: &BTreeSet<OsString>) -> bool {
     let written = !matches!(event.kind, EventKind::Access(_));
     let named = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name == KUBERNETES_LINK || names.contains(name))
+        path.file_name()
+            .is_some_and(|name| name == KUBERNETES_LINK || names.contains(name))
     };
     written && event.paths.iter().any(named)
 }
 
 fn files_of(config_path: &Path, config: &Config) -> Vec<PathBuf> {
-    let certificates = config.edge.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
-    let key_sets = config.issuers.iter().filter_map(|issuer| match &issuer.jwks {
-        JwksSource::File(path) => Some(path),
-        JwksSource::Url { ca, .. } => ca.as_ref(),
-    });
-    let trusted = config.upstreams.iter().filter_map(|upstream| upstream.ca.as_ref());
+    let certificates = config
+        .edge
+        .certificates
+        .iter()
+        .flat_map(|files| [&files.cert, &files.key]);
+    let key_sets = config
+        .issuers
+        .iter()
+        .filter_map(|issuer| match &issuer.jwks {
+            JwksSource::File(path) => Some(path),
+            JwksSource::Url { ca, .. } => ca.as_ref(),
+        });
+    let trusted = config
+        .upstreams
+        .iter()
+        .filter_map(|upstream| upstream.ca.as_ref());
     let others = certificates.chain(key_sets).chain(trusted).cloned();
-    std::iter::once(config_path.to_owned()).chain(others).collect()
+    std::iter::once(config_path.to_owned())
+        .chain(others)
+        .collect()
 }
 
 fn folders_of(files: &[PathBuf]) -> BTreeSet<PathBuf> {

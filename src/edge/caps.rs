@@ -45,7 +45,11 @@ impl Full {
 
 impl Caps {
     pub(super) fn new(total: usize, per_address: usize) -> Arc<Caps> {
-        Arc::new(Caps { total, per_address, open: Mutex::default() })
+        Arc::new(Caps {
+            total,
+            per_address,
+            open: Mutex::default(),
+        })
     }
 
     /// Counts a connection from `address`, or says which cap it would break.
@@ -61,13 +65,20 @@ impl Caps {
         }
         *from_here += 1;
         open.total += 1;
-        Ok(Permit { caps: Arc::clone(self), network })
+        Ok(Permit {
+            caps: Arc::clone(self),
+            network,
+        })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut open = self.caps.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .caps
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         open.total -= 1;
         if let Some(from_here) = open.by_address.get_mut(&self.network) {
             *from_here -= 1;
@@ -82,9 +93,7 @@ impl Drop for Permit {
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            IpAddr::V6((u128::from(address) >> 64 << 64).into())
-        }
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
     }
 }
 

@@ -42,7 +42,9 @@ where
             let request = refused.map_or(Ok(request), Err);
             let mut response = handler.handle(peer, request).await;
             if refused.is_some() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| Answer::new(body, in_flight)))
         }
@@ -168,7 +170,11 @@ where
 
 /// Drives a connection to its end: its own, a deadline's, or the worker's.
 async fn converse<C: Connection>(mut connection: Pin<&mut C>, setting: Setting) {
-    let Setting { limits, mut stopping, exchange } = setting;
+    let Setting {
+        limits,
+        mut stopping,
+        exchange,
+    } = setting;
     let mut stop = pin!(stopping.wait_for(|stop| *stop));
     let mut told = false;
     let mut timer = pin!(Timer::default());
@@ -222,8 +228,12 @@ impl Timer {
         limits: &ConnectionLimits,
     ) -> Poll<Due> {
         loop {
-            let Some((at, due)) = exchange.due(limits) else { return Poll::Pending };
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            let Some((at, due)) = exchange.due(limits) else {
+                return Poll::Pending;
+            };
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
             if at < sleep.deadline() {
                 sleep.as_mut().reset(at);
             }

@@ -178,7 +178,10 @@ impl Exchange {
         if let Some(since) = self.lingering.get() {
             return Some((since + LINGER, Due::Drop));
         }
-        let stalled = self.stalled.get().map(|since| (since + limits.body_idle, Due::Drop));
+        let stalled = self
+            .stalled
+            .get()
+            .map(|since| (since + limits.body_idle, Due::Drop));
         match (stalled, self.request_due(limits)) {
             (Some(write), Some(read)) if read.0 < write.0 => Some(read),
             (Some(write), _) => Some(write),
@@ -191,9 +194,15 @@ impl Exchange {
             (Awaited::Head(since), _) => Some((since + limits.header, Due::Request)),
             (Awaited::Body { since, patience }, _) => Some((since + patience, Due::Request)),
             (Awaited::Nothing, _) if self.in_flight.get() > 0 => None,
-            (Awaited::Nothing, Some(since)) => Some((since.max(self.idle_since.get()) + LINGER, Due::Drop)),
+            (Awaited::Nothing, Some(since)) => {
+                Some((since.max(self.idle_since.get()) + LINGER, Due::Drop))
+            }
             (Awaited::Nothing, None) => {
-                let idle = if self.hurried.get() { LINGER.min(limits.idle) } else { limits.idle };
+                let idle = if self.hurried.get() {
+                    LINGER.min(limits.idle)
+                } else {
+                    limits.idle
+                };
                 Some((self.idle_since.get() + idle, Due::Idle))
             }
         }

@@ -35,7 +35,11 @@ pub async fn serve<H: Handler>(
     mut stopping: watch::Receiver<bool>,
     drain: Duration,
 ) {
-    let worker = Worker { edge, handler, stopping: stopping.clone() };
+    let worker = Worker {
+        edge,
+        handler,
+        stopping: stopping.clone(),
+    };
     let (https, http) = match into_tokio(sockets) {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -63,7 +67,10 @@ pub async fn serve<H: Handler>(
         }
     };
     if tokio::time::timeout(drain, drained).await.is_err() {
-        tracing::warn!(left = connections.len(), "connections were cut off at the drain's deadline");
+        tracing::warn!(
+            left = connections.len(),
+            "connections were cut off at the drain's deadline"
+        );
         connections.shutdown().await;
     }
 }
@@ -126,7 +133,11 @@ impl<H: Handler> Worker<H> {
         let permit = match self.edge.caps.enter(address.ip()) {
             Ok(permit) => permit,
             Err(full) => {
-                self.edge.metrics.connections_refused.with_label_values(&[full.label()]).inc();
+                self.edge
+                    .metrics
+                    .connections_refused
+                    .with_label_values(&[full.label()])
+                    .inc();
                 return;
             }
         };
@@ -157,7 +168,10 @@ struct Counted {
 impl Counted {
     fn new(permit: Permit, gauge: &IntGauge) -> Counted {
         gauge.inc();
-        Counted { _permit: permit, gauge: gauge.clone() }
+        Counted {
+            _permit: permit,
+            gauge: gauge.clone(),
+        }
     }
 }
 
@@ -203,10 +217,16 @@ impl<H: Handler> Accepted<H> {
             Ok(Opening::Tls) => {}
             Ok(Opening::Http) => return self.refuse(tcp).await,
             Ok(Opening::Unknown) => {
-                return self.edge.metrics.tls_handshake(TlsVersion::None, TlsOutcome::Failed);
+                return self
+                    .edge
+                    .metrics
+                    .tls_handshake(TlsVersion::None, TlsOutcome::Failed);
             }
             Err(_) => {
-                return self.edge.metrics.tls_handshake(TlsVersion::None, TlsOutcome::Deadline);
+                return self
+                    .edge
+                    .metrics
+                    .tls_handshake(TlsVersion::None, TlsOutcome::Deadline);
             }
         }
         let exchange = Exchange::new();
@@ -217,13 +237,21 @@ impl<H: Handler> Accepted<H> {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a TLS handshake failed");
-                return self.edge.metrics.tls_handshake(TlsVersion::None, TlsOutcome::Failed);
+                return self
+                    .edge
+                    .metrics
+                    .tls_handshake(TlsVersion::None, TlsOutcome::Failed);
             }
             Err(_) => {
-                return self.edge.metrics.tls_handshake(TlsVersion::None, TlsOutcome::Deadline);
+                return self
+                    .edge
+                    .metrics
+                    .tls_handshake(TlsVersion::None, TlsOutcome::Deadline);
             }
         };
-        self.edge.metrics.tls_handshake(version(&stream), TlsOutcome::Ok);
+        self.edge
+            .metrics
+            .tls_handshake(version(&stream), TlsOutcome::Ok);
         let session = stream.get_ref().1;
         let peer = Rc::new(TlsPeer::new(self.address, tls.names(session.server_name())));
         let http2 = session.alpn_protocol() == Some(b"h2");
@@ -238,13 +266,19 @@ impl<H: Handler> Accepted<H> {
     async fn refuse(self, tcp: TcpStream) {
         let exchange = Exchange::new();
         let wire = Wire::new(tcp, Rc::clone(&exchange));
-        let peer = PlainPeer { address: self.address };
+        let peer = PlainPeer {
+            address: self.address,
+        };
         let setting = self.setting(exchange);
         conversation::plaintext(wire, setting, self.handler, peer).await;
     }
 
     fn setting(&self, exchange: Rc<Exchange>) -> Setting {
-        Setting { limits: self.edge.limits, stopping: self.stopping.clone(), exchange }
+        Setting {
+            limits: self.edge.limits,
+            stopping: self.stopping.clone(),
+            exchange,
+        }
     }
 }
 

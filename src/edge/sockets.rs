@@ -49,7 +49,12 @@ impl WorkerSockets {
             Some(address) => listen(address).map(|(socket, at)| (Some(socket), Some(at)))?,
             None => (None, None),
         };
-        Ok(WorkerSockets { https, http, https_address, http_address })
+        Ok(WorkerSockets {
+            https,
+            http,
+            https_address,
+            http_address,
+        })
     }
 
     /// Where the API is; the port is the real one.
@@ -65,7 +70,11 @@ impl WorkerSockets {
 
 fn listen(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), BindError> {
     let open = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;

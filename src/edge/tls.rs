@@ -71,7 +71,10 @@ pub enum CertificateError {
 
 impl Tls {
     /// Reads every certificate and key; all of them are good, or none is used.
-    pub(super) fn load(files: &[CertificateFiles], metrics: &Metrics) -> Result<Tls, CertificateError> {
+    pub(super) fn load(
+        files: &[CertificateFiles],
+        metrics: &Metrics,
+    ) -> Result<Tls, CertificateError> {
         let provider = Arc::new(aead_provider());
         let loaded = files
             .iter()
@@ -87,7 +90,10 @@ impl Tls {
         config.max_early_data_size = 0;
         config.send_tls13_tickets = 1;
         config.ticketer = provider::Ticketer::new()?;
-        Ok(Tls { config: Arc::new(config), certificates })
+        Ok(Tls {
+            config: Arc::new(config),
+            certificates,
+        })
     }
 
     /// The names of the certificate that a client with this SNI was shown.
@@ -112,7 +118,9 @@ fn aead_provider() -> CryptoProvider {
         | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
         _ => 1,
     };
-    provider.cipher_suites.sort_by_key(|suite| rank(suite.suite()));
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| rank(suite.suite()));
     provider
 }
 
@@ -120,8 +128,15 @@ impl Certificates {
     /// By whole name, then by wildcard; the first for a client that names none that is here.
     fn choose(&self, server_name: Option<&str>) -> Option<&Certificate> {
         let named = server_name.and_then(|name| {
-            let whole = self.0.iter().find(|certificate| certificate.names.hold(name));
-            whole.or_else(|| self.0.iter().find(|certificate| certificate.names.cover(name)))
+            let whole = self
+                .0
+                .iter()
+                .find(|certificate| certificate.names.hold(name));
+            whole.or_else(|| {
+                self.0
+                    .iter()
+                    .find(|certificate| certificate.names.cover(name))
+            })
         });
         named.or_else(|| self.0.first())
     }
@@ -129,7 +144,8 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name()).map(|certificate| Arc::clone(&certificate.key))
+        self.choose(hello.server_name())
+            .map(|certificate| Arc::clone(&certificate.key))
     }
 }
 
@@ -139,21 +155,35 @@ impl Certificate {
         provider: &CryptoProvider,
         metrics: &Metrics,
     ) -> Result<Certificate, CertificateError> {
-        let bad_chain = |reason: String| CertificateError::Chain { path: files.cert.clone(), reason };
-        let bad_key = |reason: String| CertificateError::Key { path: files.key.clone(), reason };
+        let bad_chain = |reason: String| CertificateError::Chain {
+            path: files.cert.clone(),
+            reason,
+        };
+        let bad_key = |reason: String| CertificateError::Key {
+            path: files.key.clone(),
+            reason,
+        };
         let chain = CertificateDer::pem_file_iter(&files.cert)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| bad_chain(error.to_string()))?;
-        let leaf = chain.first().ok_or_else(|| bad_chain("it holds no certificate".into()))?;
+        let leaf = chain
+            .first()
+            .ok_or_else(|| bad_chain("it holds no certificate".into()))?;
         let names = Arc::new(read_names(leaf, files, metrics).map_err(bad_chain)?);
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| bad_key(e.to_string()))?;
-        let key = provider.key_provider.load_private_key(key).map_err(|e| bad_key(e.to_string()))?;
+        let key = provider
+            .key_provider
+            .load_private_key(key)
+            .map_err(|e| bad_key(e.to_string()))?;
         let key = CertifiedKey::new(chain, key);
         key.keys_match().map_err(|_| CertificateError::Mismatch {
             key: files.key.clone(),
             cert: files.cert.clone(),
         })?;
-        Ok(Certificate { key: Arc::new(key), names })
+        Ok(Certificate {
+            key: Arc::new(key),
+            names,
+        })
     }
 }
 
@@ -166,13 +196,24 @@ fn read_names(
     let (_, certificate) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
     let file = files.cert.display().to_string();
     let ends = certificate.validity().not_after.timestamp();
-    metrics.tls_certificate_expiry.with_label_values(&[&file]).set(ends);
+    metrics
+        .tls_certificate_expiry
+        .with_label_values(&[&file])
+        .set(ends);
     if !certificate.validity().is_valid() {
-        tracing::warn!(certificate = file, "the certificate has ended, or has not begun");
+        tracing::warn!(
+            certificate = file,
+            "the certificate has ended, or has not begun"
+        );
     }
     let mut names = CertificateNames::default();
-    let alternative = certificate.subject_alternative_name().map_err(|error| error.to_string())?;
-    for name in alternative.iter().flat_map(|extension| &extension.value.general_names) {
+    let alternative = certificate
+        .subject_alternative_name()
+        .map_err(|error| error.to_string())?;
+    for name in alternative
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+    {
         match name {
             GeneralName::DNSName(name) => names.dns.push(name.to_ascii_lowercase()),
             GeneralName::IPAddress(bytes) => names.ip.extend(address(bytes)),

@@ -71,13 +71,17 @@ pub async fn explain(live: &Live, request: &ExplainRequest) -> Value {
 impl Explanation {
     async fn walk(&mut self, live: &Live, request: &ExplainRequest) -> Result<(), Reason> {
         let path = request.path.split('?').next().unwrap_or_default();
-        let path = self.step("intake", CanonicalPath::parse(path).map_err(|_| Reason::Path), |path| {
-            format!("the canonical path is {}", path.as_str())
-        })?;
+        let path = self.step(
+            "intake",
+            CanonicalPath::parse(path).map_err(|_| Reason::Path),
+            |path| format!("the canonical path is {}", path.as_str()),
+        )?;
         let method = Method::from_bytes(request.method.as_bytes());
-        let method = self.step("intake", method.map_err(|_| Reason::MethodUnknown), |method| {
-            format!("the method is {method}")
-        })?;
+        let method = self.step(
+            "intake",
+            method.map_err(|_| Reason::MethodUnknown),
+            |method| format!("the method is {method}"),
+        )?;
         let route = self.resolve(live, request, path.as_str(), &method)?;
         if let Access::Public { .. } = route.settings().access {
             self.allow("authenticate", "a public route: no credential is looked at");
@@ -99,14 +103,22 @@ impl Explanation {
         path: &str,
         method: &Method,
     ) -> Result<&'a Route, Reason> {
-        let host = request.host.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let host = request
+            .host
+            .as_deref()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         let resolved = match live.routes().resolve(&host, path, method) {
             Resolved::Route(route) => Ok(route),
             Resolved::MethodNotAllowed(_) => Err(Reason::Method),
             Resolved::NotFound => Err(Reason::NotFound),
         };
         let route = self.step("route", resolved, |route| {
-            format!("route {}, for {}", route.settings().name, table::access(&route.settings().access))
+            format!(
+                "route {}, for {}",
+                route.settings().name,
+                table::access(&route.settings().access)
+            )
         })?;
         self.route = Some(route.settings().name.clone());
         let target = live.targets().get(route.settings().upstream);
@@ -120,19 +132,28 @@ impl Explanation {
         credential: &ExplainCredential,
     ) -> Result<Principal, Reason> {
         let headers = headers_with(credential).ok_or(Reason::Missing);
-        let headers = self.step("credential", headers, |_| "it can be sent in a header".into())?;
+        let headers = self.step("credential", headers, |_| {
+            "it can be sent in a header".into()
+        })?;
         let authenticator = live.authenticator();
         let extracted = Credential::extract(&headers, authenticator.form());
         let credential = self.step("credential", extracted.map_err(Reason::Credentials), |it| {
             format!("by its shape: {}", it.kind().label())
         })?;
-        let verdict = authenticator.inspect(credential).await.map_err(|failure| match failure {
-            Failure::Absent => Reason::Missing,
-            Failure::Refused(refusal) => Reason::Refused(refusal),
-            Failure::Unavailable(unavailable) => Reason::Unavailable(unavailable),
-        });
+        let verdict = authenticator
+            .inspect(credential)
+            .await
+            .map_err(|failure| match failure {
+                Failure::Absent => Reason::Missing,
+                Failure::Refused(refusal) => Reason::Refused(refusal),
+                Failure::Unavailable(unavailable) => Reason::Unavailable(unavailable),
+            });
         self.step("authenticate", verdict, |principal| {
-            format!("{} with scopes {}", principal.credential_id(), principal.scopes())
+            format!(
+                "{} with scopes {}",
+                principal.credential_id(),
+                principal.scopes()
+            )
         })
     }
 
@@ -150,9 +171,18 @@ impl Explanation {
                 self.allow("authorize", "address: not given, not checked");
                 continue;
             };
-            let allowed = check.allows(&Asked { route, client, upstream }, principal);
+            let allowed = check.allows(
+                &Asked {
+                    route,
+                    client,
+                    upstream,
+                },
+                principal,
+            );
             let verdict = if allowed { Ok(()) } else { Err(check.reason()) };
-            self.step("authorize", verdict, |()| format!("{} fits", check.reason().label()))?;
+            self.step("authorize", verdict, |()| {
+                format!("{} fits", check.reason().label())
+            })?;
         }
         Ok(())
     }
@@ -160,7 +190,9 @@ impl Explanation {
     fn scopes(&mut self, route: &Route, scopes: &ScopeSet) -> Result<(), Reason> {
         let allowed = allows_scopes(&route.settings().access, scopes);
         let verdict = if allowed { Ok(()) } else { Err(Reason::Scope) };
-        self.step("authorize", verdict, |()| format!("the scopes {scopes} are enough"))
+        self.step("authorize", verdict, |()| {
+            format!("the scopes {scopes} are enough")
+        })
     }
 
     fn step<T>(
@@ -179,7 +211,8 @@ impl Explanation {
     }
 
     fn allow(&mut self, step: &str, detail: &str) {
-        self.checks.push(json!({ "step": step, "verdict": "allow", "detail": detail }));
+        self.checks
+            .push(json!({ "step": step, "verdict": "allow", "detail": detail }));
     }
 }
 

@@ -22,21 +22,31 @@ pub struct RouteRow {
 
 /// Every route in the order of the config.
 pub fn rows(settings: &GatewaySettings, upstreams: &[UpstreamSettings]) -> Vec<RouteRow> {
-    settings.routes.iter().map(|route| row(route, upstreams)).collect()
+    settings
+        .routes
+        .iter()
+        .map(|route| row(route, upstreams))
+        .collect()
 }
 
 fn row(route: &RouteSettings, upstreams: &[UpstreamSettings]) -> RouteRow {
     let methods: Vec<&str> = route.methods.iter().map(http::Method::as_str).collect();
     RouteRow {
         route: route.name.clone(),
-        hosts: if route.hosts.is_empty() { "*".into() } else { route.hosts.join(" ") },
+        hosts: if route.hosts.is_empty() {
+            "*".into()
+        } else {
+            route.hosts.join(" ")
+        },
         methods: methods.join(" "),
         path: match &route.pattern {
             PathPattern::Prefix(prefix) => format!("{}/**", prefix.trim_end_matches('/')),
             PathPattern::Template(template) => template.clone(),
         },
         access: access(&route.access),
-        upstream: upstreams.get(route.upstream).map_or_else(String::new, |u| u.name.clone()),
+        upstream: upstreams
+            .get(route.upstream)
+            .map_or_else(String::new, |u| u.name.clone()),
     }
 }
 

@@ -58,12 +58,42 @@ mod tests {
 
     #[test]
     fn row_31_only_one_host_with_an_optional_port_is_an_authority() {
-        for good in ["a", "api.osir.com", "A.b:443", "127.0.0.1:8443", "[::1]", "[2001:db8::1]:1"] {
+        for good in [
+            "a",
+            "api.osir.com",
+            "A.b:443",
+            "127.0.0.1:8443",
+            "[::1]",
+            "[2001:db8::1]:1",
+        ] {
             assert!(Authority::parse(good.as_bytes()).is_some(), "{good}");
         }
         for bad in [
-            "", " ", ":80", "a:", "a:b", "a:65536", "a:000080", "a:+1", "u@a", "u:p@a", "a,b", "a, b", "a b",
-            "a/b", "a?b", "a#b", "%61", "[::1", "::1", "[1.2.3.4]", "[::1]x", ".a", "a\\b", "a;b", "ä",
+            "",
+            " ",
+            ":80",
+            "a:",
+            "a:b",
+            "a:65536",
+            "a:000080",
+            "a:+1",
+            "u@a",
+            "u:p@a",
+            "a,b",
+            "a, b",
+            "a b",
+            "a/b",
+            "a?b",
+            "a#b",
+            "%61",
+            "[::1",
+            "::1",
+            "[1.2.3.4]",
+            "[::1]x",
+            ".a",
+            "a\\b",
+            "a;b",
+            "ä",
         ] {
             assert!(Authority::parse(bad.as_bytes()).is_none(), "{bad:?}");
         }

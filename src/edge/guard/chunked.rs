@@ -55,7 +55,10 @@ impl Chunked {
             Part::Size => self.take_size(bytes),
             Part::Data { left } => Ok(self.take_data(bytes.len(), left)),
             Part::DataEnd => self.take_data_end(bytes),
-            Part::Trailers { bytes: seen, fields } => self.take_trailer(bytes, seen, fields, limits),
+            Part::Trailers {
+                bytes: seen,
+                fields,
+            } => self.take_trailer(bytes, seen, fields, limits),
         }
     }
 
@@ -73,7 +76,10 @@ impl Chunked {
 
     /// `1*HEXDIG [ ";" extension ] CRLF`.
     fn take_size(&mut self, bytes: &[u8]) -> Result<Progress, Malformed> {
-        let digits = bytes.iter().take(SIZE_DIGITS + 1).take_while(|byte| byte.is_ascii_hexdigit());
+        let digits = bytes
+            .iter()
+            .take(SIZE_DIGITS + 1)
+            .take_while(|byte| byte.is_ascii_hexdigit());
         let (size, rest) = bytes.split_at(digits.count());
         let extension = match rest.first() {
             _ if size.len() > SIZE_DIGITS => return Err(Malformed::Chunk),
@@ -91,7 +97,10 @@ impl Chunked {
         }
         self.extension_left -= extension;
         self.part = match parse_size(size)? {
-            0 => Part::Trailers { bytes: 0, fields: 0 },
+            0 => Part::Trailers {
+                bytes: 0,
+                fields: 0,
+            },
             left => Part::Data { left },
         };
         Ok(Progress::Part(size.len() + extension + 2))
@@ -125,7 +134,9 @@ impl Chunked {
         limits: &HeadLimits,
     ) -> Result<Progress, Malformed> {
         match Line::take(bytes).map_err(|_| Malformed::Trailer)? {
-            None => self.check_held(bytes.len(), limits).map(|()| Progress::Wait),
+            None => self
+                .check_held(bytes.len(), limits)
+                .map(|()| Progress::Wait),
             Some(Line::End) => Ok(Progress::End(2)),
             Some(Line::Field(field)) => {
                 check_trailer_name(&field)?;
@@ -169,7 +180,10 @@ fn check_trailer_name(field: &Field<'_>) -> Result<(), Malformed> {
         b"upgrade",
         b"x-api-key",
     ];
-    match FORBIDDEN.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+    match FORBIDDEN
+        .iter()
+        .any(|name| field.name.eq_ignore_ascii_case(name))
+    {
         true => Err(Malformed::Trailer),
         false => Ok(()),
     }

@@ -73,7 +73,9 @@ fn name_fault(name: &[u8], byte: u8, after: &[u8]) -> Malformed {
 /// only), is `letters`, which is lower case.
 pub(super) fn reads_as(name: &[u8], letters: &[u8]) -> bool {
     let folded = name.iter().filter(|byte| byte.is_ascii_alphanumeric());
-    folded.map(u8::to_ascii_lowercase).eq(letters.iter().copied())
+    folded
+        .map(u8::to_ascii_lowercase)
+        .eq(letters.iter().copied())
 }
 
 #[cfg(test)]
@@ -89,7 +91,10 @@ mod tests {
         let Ok(Some(Line::Field(field))) = Line::take(b"Name:\t a b\x80 \r\nrest") else {
             panic!("a field");
         };
-        assert_eq!((field.name, field.value, field.len), (&b"Name"[..], &b"a b\x80"[..], 14));
+        assert_eq!(
+            (field.name, field.value, field.len),
+            (&b"Name"[..], &b"a b\x80"[..], 14)
+        );
         assert!(matches!(Line::take(b"\r\nrest"), Ok(Some(Line::End))));
     }
 
@@ -125,7 +130,12 @@ mod tests {
             (b"\xc3\xa4: b\r\n", Malformed::FieldName),
             (b"a\0: b\r\n", Malformed::FieldName),
         ] {
-            assert_eq!(fault(line), Some(expected), "{:?}", line.escape_ascii().to_string());
+            assert_eq!(
+                fault(line),
+                Some(expected),
+                "{:?}",
+                line.escape_ascii().to_string()
+            );
         }
         for bad in b"()<>@,;\\\"/[]?={} \x7f" {
             let line = [b"a".as_slice(), &[*bad], b"b: c\r\n"].concat();

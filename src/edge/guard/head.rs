@@ -127,14 +127,19 @@ impl Head {
         // The value is a part of `bytes`: its place is found again from the line's.
         let line = &bytes[self.at..self.at + field.len];
         let after_colon = field.name.len() + 1;
-        let space = line[after_colon..].iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+        let space = line[after_colon..]
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t'));
         let start = self.at + after_colon + space.count();
         self.host = Some(start..start + field.value.len());
         Ok(())
     }
 
     fn conclude(&self, bytes: &[u8]) -> Result<Framing, Malformed> {
-        let line = self.request_line.as_ref().expect("fields are read after the request line");
+        let line = self
+            .request_line
+            .as_ref()
+            .expect("fields are read after the request line");
         let framing = frame(self.length, self.coding, line.version)?;
         // Stricter than RFC 9112 §3.2, which lets HTTP/1.0 do without.
         let host = self.host.clone().ok_or(Malformed::Host)?;
@@ -225,7 +230,9 @@ impl Coding {
 /// content coding (security.md row 5).
 fn check_disguise(field: &Field<'_>) -> Result<(), Malformed> {
     match field.name[0] {
-        b'T' | b't' if field::reads_as(field.name, b"transferencoding") => Err(Malformed::FieldName),
+        b'T' | b't' if field::reads_as(field.name, b"transferencoding") => {
+            Err(Malformed::FieldName)
+        }
         b'C' | b'c' if field::reads_as(field.name, b"contentlength") => Err(Malformed::FieldName),
         b'C' | b'c'
             if field.name.eq_ignore_ascii_case(b"content-encoding")

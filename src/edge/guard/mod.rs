@@ -155,7 +155,8 @@ impl Guard {
                 None => 0,
             },
             State::Length(left) => {
-                let taken = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                let taken =
+                    usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 self.state = State::of_body(Framing::Length(*left - taken as u64));
                 taken
             }
@@ -211,4 +212,3 @@ impl State {
         }
     }
 }
-

@@ -70,7 +70,16 @@ fn take_method(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
 fn is_known(method: &[u8]) -> bool {
     matches!(
         method,
-        b"GET" | b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"HEAD" | b"OPTIONS" | b"CONNECT" | b"TRACE" | b"TRACK"
+        b"GET"
+            | b"POST"
+            | b"PUT"
+            | b"DELETE"
+            | b"PATCH"
+            | b"HEAD"
+            | b"OPTIONS"
+            | b"CONNECT"
+            | b"TRACE"
+            | b"TRACK"
     )
 }
 
@@ -131,7 +140,9 @@ fn split_path(target: &[u8]) -> &[u8] {
 }
 
 fn starts_with(target: &[u8], scheme: &[u8]) -> bool {
-    target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    target
+        .get(..scheme.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }
 
 /// The version and the length of it with its line end.
@@ -192,7 +203,10 @@ mod tests {
             let whole = take(line.as_bytes()).expect(line).expect(line);
             assert_eq!(whole.len, line.len());
             for len in 0..line.len() {
-                assert!(matches!(take(&line.as_bytes()[..len]), Ok(None)), "{line:?} {len}");
+                assert!(
+                    matches!(take(&line.as_bytes()[..len]), Ok(None)),
+                    "{line:?} {len}"
+                );
             }
         }
     }

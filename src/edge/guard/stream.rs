@@ -266,7 +266,11 @@ impl Held {
     }
 
     fn push_passed(&mut self, bytes: &[u8]) {
-        debug_assert_eq!(self.passed, self.bytes.len(), "nothing is kept behind these");
+        debug_assert_eq!(
+            self.passed,
+            self.bytes.len(),
+            "nothing is kept behind these"
+        );
         self.bytes.extend_from_slice(bytes);
         self.passed = self.bytes.len();
     }
