@@ -98,7 +98,7 @@ async fn access_tokens(
         &config.issuers,
         clock.clone(),
         metrics,
-        control.clone(),
+        control,
         capacity,
     )?;
     tokens.prefetch().await;

@@ -154,7 +154,8 @@ fn settings() -> CredentialSettings {
 }
 
 fn no_issuers() -> AccessTokens {
-    AccessTokens::default()
+    let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
+    AccessTokens::new(&[], clock, &metrics, &Handle::current(), 1).expect("no issuer, no problem")
 }
 
 fn mint() -> String {

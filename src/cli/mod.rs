@@ -85,15 +85,15 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 /// Runs a command.
-pub fn run(cli: Cli) -> ExitCode {
+pub fn run(cli: &Cli) -> ExitCode {
     log_to_stderr();
     let done = match &cli.command {
-        Command::Serve => serve::run(&cli),
+        Command::Serve => serve::run(cli),
         Command::Dev(arguments) => dev::run(arguments),
-        Command::Check => check::run(&cli),
-        Command::Routes => routes::run(&cli),
-        Command::Explain(arguments) => explain::run(&cli, arguments),
-        Command::Key(command) => key::run(&cli, command),
+        Command::Check => check::run(cli),
+        Command::Routes => routes::run(cli),
+        Command::Explain(arguments) => explain::run(cli, arguments),
+        Command::Key(command) => key::run(cli, command),
         Command::Schema => schema::run(),
         Command::Certs(arguments) => certs::run(arguments),
     };
