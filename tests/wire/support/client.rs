@@ -68,9 +68,21 @@ impl Raw<TcpStream> {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         Raw { stream, buffer: Vec::new() }
     }
+
+    /// Sends no more.
+    pub fn shutdown(&self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
 }
 
 impl<S: Read + Write> Raw<S> {
+    /// Reads until these bytes are there; an answer that is read later still has them.
+    pub fn wait_for(&mut self, bytes: &[u8]) {
+        while find(&self.buffer, bytes).is_none() {
+            assert!(self.fill(), "the connection ended");
+        }
+    }
+
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The gateway may have answered and closed already; the answer tells.
         let _ = self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush());

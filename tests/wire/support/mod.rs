@@ -8,7 +8,7 @@ mod upstream;
 
 pub use client::{Answer, Raw, Tls};
 pub use gateway::{Gateway, Setup};
-pub use redis::RedisServer;
+pub use redis::{PASSWORD as REDIS_PASSWORD, RedisServer};
 pub use upstream::{Received, Reply, Upstream};
 
 use std::time::{Duration, Instant};
