@@ -13,9 +13,10 @@ use super::{Cli, Failure, runtime};
 use crate::admin::{CreatedKey, KeyView, NewKeyBody};
 use crate::auth::{ImportReport, KeyDesk, NewKeyRequest, parse_allowed_ip};
 use crate::clock::{Clock, Timestamp};
+use crate::environment::Environment;
 use crate::id::{AccountId, KeyId};
 use crate::scope::Scope;
-use crate::store::{Environment, RevokeKey};
+use crate::store::RevokeKey;
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]

@@ -41,7 +41,10 @@ struct EndpointPool {
 /// Idle HTTP/1 connections, the last used on top: the coldest are the first to age out.
 #[derive(Debug)]
 pub(super) struct IdleHttp1 {
-    #[expect(clippy::vec_box, reason = "a connection is moved as a pointer, in and out of here")]
+    #[expect(
+        clippy::vec_box,
+        reason = "a connection is moved as a pointer, in and out of here"
+    )]
     connections: RefCell<Vec<Box<Http1>>>,
     keep_alive: Duration,
 }
@@ -184,12 +187,14 @@ impl Pool {
             .iter()
             .any(|a| a.endpoint.protocol == Protocol::Https);
         move_host_to_authority(&mut request, https);
-        http2::send(sender, request).await.map_err(|(error, mut unsent)| {
-            if let Some(request) = &mut unsent {
-                move_authority_to_host(request);
-            }
-            (error, unsent)
-        })
+        http2::send(sender, request)
+            .await
+            .map_err(|(error, mut unsent)| {
+                if let Some(request) = &mut unsent {
+                    move_authority_to_host(request);
+                }
+                (error, unsent)
+            })
     }
 
     fn accept_http1(&self, sent: Sent) -> Result<Response<UpstreamBody>, UpstreamError> {

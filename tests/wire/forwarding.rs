@@ -16,10 +16,17 @@ fn a_connection_to_the_upstream_serves_one_request_after_the_other() {
     let (_, key) = gateway.key(&["domains:read"]);
     let mut client = gateway.tls.connect();
     for _ in 0..20 {
-        client.send(format!("GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n"));
+        client.send(format!(
+            "GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n"
+        ));
         assert_eq!(client.answer().body, "ok");
     }
-    assert!(upstream.received().iter().all(|received| received.connection == 0));
+    assert!(
+        upstream
+            .received()
+            .iter()
+            .all(|received| received.connection == 0)
+    );
 }
 
 #[test]
@@ -33,7 +40,9 @@ fn a_connection_that_the_upstream_closed_is_not_used_again() {
     for number in 0..10 {
         client.send(format!("POST /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\ncontent-length: 2\r\n\r\nhi"));
         assert_eq!(client.answer().status, 200, "request {number}");
-        eventually("the upstream has closed", || (upstream.closed() > number).then_some(()));
+        eventually("the upstream has closed", || {
+            (upstream.closed() > number).then_some(())
+        });
     }
     assert_eq!(upstream.received().len(), 10, "none was sent twice");
 }
@@ -44,7 +53,8 @@ fn a_request_that_was_sent_is_not_sent_again() {
     let gateway = Setup::before(upstream.address).start();
     let (_, key) = gateway.key(&["domains:read"]);
     let mut client = gateway.tls.connect();
-    let request = format!("GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n");
+    let request =
+        format!("GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n");
     client.send(&request);
     assert_eq!(client.answer().status, 200);
     client.send(&request);
@@ -58,17 +68,26 @@ fn a_client_that_goes_away_takes_its_upstream_request_with_it() {
     let gateway = Setup::before(upstream.address).start();
     let (_, key) = gateway.key(&["domains:read"]);
     let mut client = gateway.tls.connect();
-    client.send(format!("GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n"));
-    eventually("the request arrives", || (upstream.received().len() == 1).then_some(()));
+    client.send(format!(
+        "GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n"
+    ));
+    eventually("the request arrives", || {
+        (upstream.received().len() == 1).then_some(())
+    });
     drop(client);
-    eventually("the upstream's connection ends", || (upstream.closed() == 1).then_some(()));
+    eventually("the upstream's connection ends", || {
+        (upstream.closed() == 1).then_some(())
+    });
 }
 
 #[test]
 fn a_large_body_streams_both_ways() {
     let big = 12 * 1024 * 1024;
     let upstream = Upstream::scripted(move |received, _| {
-        let mut answer = format!("HTTP/1.1 200 OK\r\nx-got: {}\r\ncontent-length: {big}\r\n\r\n", received.body.len());
+        let mut answer = format!(
+            "HTTP/1.1 200 OK\r\nx-got: {}\r\ncontent-length: {big}\r\n\r\n",
+            received.body.len()
+        );
         answer.push_str(&"d".repeat(big));
         Reply::Bytes(answer.into_bytes())
     });
@@ -78,7 +97,10 @@ fn a_large_body_streams_both_ways() {
     client.send(format!("PUT /v1/domains/x HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\ncontent-length: {big}\r\n\r\n"));
     client.send(vec![b'u'; big]);
     let answer = client.answer();
-    assert_eq!((answer.status, answer.header("x-got")), (200, Some(big.to_string().as_str())));
+    assert_eq!(
+        (answer.status, answer.header("x-got")),
+        (200, Some(big.to_string().as_str()))
+    );
     assert_eq!(answer.body.len(), big);
 }
 
@@ -99,16 +121,22 @@ fn http2_upstream(tls: Option<rustls::ServerConfig>) -> std::net::SocketAddr {
     listener.set_nonblocking(true).expect("non-blocking");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            let acceptor = tls.map(|config| tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config)));
+            let acceptor =
+                tls.map(|config| tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config)));
             while let Ok((tcp, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
                     match acceptor {
                         None => serve_http2(tcp).await,
-                        Some(acceptor) => serve_http2(acceptor.accept(tcp).await.expect("a handshake")).await,
+                        Some(acceptor) => {
+                            serve_http2(acceptor.accept(tcp).await.expect("a handshake")).await
+                        }
                     }
                 });
             }
@@ -117,7 +145,9 @@ fn http2_upstream(tls: Option<rustls::ServerConfig>) -> std::net::SocketAddr {
     address
 }
 
-async fn serve_http2(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static) {
+async fn serve_http2(
+    io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+) {
     let mut connection = h2::server::handshake(io).await.expect("a preface");
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         let text = format!(
@@ -126,7 +156,9 @@ async fn serve_http2(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unp
             request.uri(),
             request.headers().get("x-auth-subject")
         );
-        let mut body = respond.send_response(http::Response::new(()), false).expect("sent");
+        let mut body = respond
+            .send_response(http::Response::new(()), false)
+            .expect("sent");
         body.send_data(text.into(), false).expect("sent");
         let mut trailers = http::HeaderMap::new();
         trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
@@ -142,7 +174,13 @@ fn h2c_upstreams_are_spoken_to_by_prior_knowledge() {
     let (_, key) = gateway.key(&["domains:read"]);
     for _ in 0..3 {
         let answer = gateway.get(&format!("x-api-key: {key}\r\n"));
-        assert_eq!((answer.status, answer.body.as_str()), (200, r#"HTTP/2.0 http://api.osir.com/v1/domains subject=Some("acct_1")"#));
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (
+                200,
+                r#"HTTP/2.0 http://api.osir.com/v1/domains subject=Some("acct_1")"#
+            )
+        );
     }
 }
 
@@ -150,16 +188,26 @@ fn h2c_upstreams_are_spoken_to_by_prior_knowledge() {
 fn tls_upstreams_are_verified_against_their_ca() {
     use rustls::pki_types::pem::PemObject as _;
     let folder = tempfile::tempdir().expect("a folder");
-    let files = portcullis::dev::certificates::make(folder.path(), &["127.0.0.1".to_owned()]).expect("certificates");
-    let chain = rustls::pki_types::CertificateDer::pem_file_iter(&files.cert).expect("PEM").map(|c| c.expect("PEM")).collect();
+    let files = portcullis::dev::certificates::make(folder.path(), &["127.0.0.1".to_owned()])
+        .expect("certificates");
+    let chain = rustls::pki_types::CertificateDer::pem_file_iter(&files.cert)
+        .expect("PEM")
+        .map(|c| c.expect("PEM"))
+        .collect();
     let key = rustls::pki_types::PrivateKeyDer::from_pem_file(&files.key).expect("PEM");
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions().expect("versions")
-        .with_no_client_auth().with_single_cert(chain, key).expect("a certificate");
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a certificate");
     config.alpn_protocols = vec![b"h2".to_vec()];
     let address = http2_upstream(Some(config));
-    let trusted = format!("{{ endpoints: [\"https://{address}\"], ca: {} }}", files.ca.display());
+    let trusted = format!(
+        "{{ endpoints: [\"https://{address}\"], ca: {} }}",
+        files.ca.display()
+    );
     let gateway = Setup::before(address).upstream(&trusted).start();
     let (_, key) = gateway.key(&["domains:read"]);
     let answer = gateway.get(&format!("x-api-key: {key}\r\n"));
@@ -178,14 +226,17 @@ fn an_answer_arrives_piece_by_piece() {
     let serving = std::thread::spawn(move || {
         let (mut tcp, _) = listener.accept().expect("a connection");
         let _ = tcp.read(&mut [0; 4096]);
-        tcp.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n").expect("sent");
+        tcp.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            .expect("sent");
         wait.recv().expect("the client has the first piece");
         tcp.write_all(b"6\r\nsecond\r\n0\r\n\r\n").expect("sent");
     });
     let gateway = Setup::before(address).start();
     let (_, key) = gateway.key(&["domains:read"]);
     let mut client = gateway.tls.connect();
-    client.send(format!("GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n"));
+    client.send(format!(
+        "GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n"
+    ));
     client.wait_for(b"first");
     go_on.send(()).expect("it waits");
     assert_eq!(client.answer().body, "firstsecond");

@@ -18,7 +18,10 @@ fn rows_74_to_76_identity_is_the_gateways_own_whatever_the_client_sends() {
     assert_eq!(received.values("x-auth-account"), ["acct_1"]);
     assert_eq!(received.values("x-auth-method"), ["api_key"]);
     assert_eq!(received.values("x-auth-env"), ["live"]);
-    assert_eq!(received.values("x-auth-scopes"), ["domains:read domains:write"]);
+    assert_eq!(
+        received.values("x-auth-scopes"),
+        ["domains:read domains:write"]
+    );
     assert_eq!(received.values("x-auth-credential-id"), [id.as_str()]);
 }
 
@@ -33,7 +36,12 @@ fn row_79_no_credential_arrives_in_any_spelling() {
     ] {
         assert_eq!(gateway.get(&line).status, 200);
     }
-    assert!(upstream.received().iter().all(|received| !received.head.contains(&key)));
+    assert!(
+        upstream
+            .received()
+            .iter()
+            .all(|received| !received.head.contains(&key))
+    );
 }
 
 #[test]
@@ -42,12 +50,31 @@ fn rows_46_71_72_and_77_fields_that_reroute_are_gone() {
     let gateway = Setup::before(upstream.address).start();
     let (_, key) = gateway.key(&["domains:read"]);
     let names = [
-        "keep-alive", "proxy-connection", "proxy-authorization", "te", "http2-settings", "x-original-url",
-        "x-rewrite-url", "x-envoy-original-path", "x-original-uri", "x-http-method-override", "x-http-method",
-        "x-method-override", "x-forwarded-prefix", "x-forwarded-port", "forwarded", "x-real-ip",
-        "true-client-ip", "cf-connecting-ip", "x_forwarded_for", "a_b",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "te",
+        "http2-settings",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-envoy-original-path",
+        "x-original-uri",
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+        "x-forwarded-prefix",
+        "x-forwarded-port",
+        "forwarded",
+        "x-real-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "x_forwarded_for",
+        "a_b",
     ];
-    let lines: String = names.iter().map(|name| format!("{name}: evil\r\n")).collect();
+    let lines: String = names
+        .iter()
+        .map(|name| format!("{name}: evil\r\n"))
+        .collect();
     let answer = gateway.get(&format!("x-api-key: {key}\r\n{lines}x-forwarded-for: 6.6.6.6\r\nx-forwarded-proto: http\r\nx-kept: yes\r\n"));
     assert_eq!(answer.status, 200);
     let received = &upstream.received()[0];
@@ -63,10 +90,17 @@ fn rows_46_71_72_and_77_fields_that_reroute_are_gone() {
 #[test]
 fn row_77_a_trusted_proxy_is_believed_about_its_client() {
     let upstream = Upstream::start();
-    let gateway = Setup::before(upstream.address).extra("trusted_proxies: [127.0.0.0/8]\n").start();
+    let gateway = Setup::before(upstream.address)
+        .extra("trusted_proxies: [127.0.0.0/8]\n")
+        .start();
     let (_, key) = gateway.key(&["domains:read"]);
-    gateway.get(&format!("x-api-key: {key}\r\nx-forwarded-for: 6.6.6.6, 203.0.113.9\r\n"));
-    assert_eq!(upstream.received()[0].values("x-forwarded-for"), ["203.0.113.9, 127.0.0.1"]);
+    gateway.get(&format!(
+        "x-api-key: {key}\r\nx-forwarded-for: 6.6.6.6, 203.0.113.9\r\n"
+    ));
+    assert_eq!(
+        upstream.received()[0].values("x-forwarded-for"),
+        ["203.0.113.9, 127.0.0.1"]
+    );
 }
 
 #[test]
@@ -75,15 +109,29 @@ fn row_80_request_ids_and_trace_context() {
     let gateway = Setup::before(upstream.address).start();
     let (_, key) = gateway.key(&["domains:read"]);
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let answer = gateway.get(&format!("x-api-key: {key}\r\nx-request-id: mine-1\r\ntraceparent: {parent}\r\n"));
+    let answer = gateway.get(&format!(
+        "x-api-key: {key}\r\nx-request-id: mine-1\r\ntraceparent: {parent}\r\n"
+    ));
     assert_eq!(answer.header("x-request-id"), Some("mine-1"));
     let long = "a".repeat(5000);
     let answer = gateway.get(&format!("x-api-key: {key}\r\nx-request-id: {long}\r\ntraceparent: {parent}\r\ntraceparent: {parent}\r\n"));
     let fresh = answer.header("x-request-id").expect("an id").to_owned();
     assert!(fresh.len() == 32 && fresh.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let received = upstream.received();
-    assert_eq!((received[0].values("x-request-id"), received[0].values("traceparent")), (vec!["mine-1"], vec![parent]));
-    assert_eq!((received[1].values("x-request-id"), received[1].values("traceparent").len()), (vec![fresh.as_str()], 0));
+    assert_eq!(
+        (
+            received[0].values("x-request-id"),
+            received[0].values("traceparent")
+        ),
+        (vec!["mine-1"], vec![parent])
+    );
+    assert_eq!(
+        (
+            received[1].values("x-request-id"),
+            received[1].values("traceparent").len()
+        ),
+        (vec![fresh.as_str()], 0)
+    );
 }
 
 #[test]
@@ -94,8 +142,19 @@ fn row_48_an_answers_hop_by_hop_fields_stay_behind() {
     let gateway = Setup::before(upstream.address).start();
     let (_, key) = gateway.key(&["domains:read"]);
     let answer = gateway.get(&format!("x-api-key: {key}\r\nx-request-id: mine\r\n"));
-    let names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!((answer.status, answer.header("x-request-id"), answer.header("x-kept")), (200, Some("mine"), Some("1")));
+    let names: Vec<&str> = answer
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(
+        (
+            answer.status,
+            answer.header("x-request-id"),
+            answer.header("x-kept")
+        ),
+        (200, Some("mine"), Some("1"))
+    );
     for name in ["keep-alive", "x-inner", "proxy-authenticate", "upgrade"] {
         assert!(!names.contains(&name), "{name}: {answer:?}");
     }
@@ -106,39 +165,74 @@ fn rows_17_and_76_request_trailers_are_dropped_unless_the_route_wants_them() {
     let upstream = Upstream::start();
     let gateway = Setup::before(upstream.address).start();
     let (_, key) = gateway.key(&["domains:write"]);
-    let post = format!("POST /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\ntransfer-encoding: chunked\r\n\r\n");
-    let answer = gateway.send(format!("{post}2\r\nhi\r\n0\r\nx-auth-subject: root\r\nx-sum: 1\r\n\r\n"));
+    let post = format!(
+        "POST /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    let answer = gateway.send(format!(
+        "{post}2\r\nhi\r\n0\r\nx-auth-subject: root\r\nx-sum: 1\r\n\r\n"
+    ));
     assert_eq!(answer.status, 200);
     let received = &upstream.received()[0];
-    assert_eq!(String::from_utf8_lossy(&received.body), "2\r\nhi\r\n0\r\n\r\n");
+    assert_eq!(
+        String::from_utf8_lossy(&received.body),
+        "2\r\nhi\r\n0\r\n\r\n"
+    );
 }
 
 #[test]
 fn the_signed_mode_tells_the_same_in_one_token() {
     let upstream = Upstream::start();
-    let yaml = format!("{{ endpoints: [http://{}], identity: jwt }}", upstream.address);
+    let yaml = format!(
+        "{{ endpoints: [http://{}], identity: jwt }}",
+        upstream.address
+    );
     let gateway = Setup::before(upstream.address).upstream(&yaml).start();
     let (id, key) = gateway.key(&["domains:read"]);
     let line = format!("x-api-key: {key}\r\nx-auth-token: forged\r\n");
     let mut client = gateway.tls.connect();
     for _ in 0..2 {
-        client.send(format!("GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\n{line}\r\n"));
+        client.send(format!(
+            "GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\n{line}\r\n"
+        ));
         assert_eq!(client.answer().status, 200);
     }
     let received = upstream.received();
     let token = received[0].values("x-auth-token")[0].to_owned();
-    assert_eq!(received[1].values("x-auth-token"), [token.as_str()], "one token is used for a while");
+    assert_eq!(
+        received[1].values("x-auth-token"),
+        [token.as_str()],
+        "one token is used for a while"
+    );
     let part = |index: usize| {
         use base64::Engine as _;
         let text = token.split('.').nth(index).expect("three parts");
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).expect("base64url");
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .decode(text)
+            .expect("base64url");
         serde_json::from_slice::<serde_json::Value>(&bytes).expect("JSON")
     };
     assert_eq!(part(0)["typ"], "portcullis+jwt");
     let claims = part(1);
-    assert_eq!((claims["aud"].as_str(), claims["sub"].as_str()), (Some("domains"), Some("acct_1")));
-    assert_eq!((claims["cred"].as_str(), claims["scope"].as_str()), (Some(id.as_str()), Some("domains:read")));
-    assert_eq!(claims["exp"].as_i64().zip(claims["iat"].as_i64()).map(|(exp, iat)| exp - iat), Some(120));
+    assert_eq!(
+        (claims["aud"].as_str(), claims["sub"].as_str()),
+        (Some("domains"), Some("acct_1"))
+    );
+    assert_eq!(
+        (claims["cred"].as_str(), claims["scope"].as_str()),
+        (Some(id.as_str()), Some("domains:read"))
+    );
+    assert_eq!(
+        claims["exp"]
+            .as_i64()
+            .zip(claims["iat"].as_i64())
+            .map(|(exp, iat)| exp - iat),
+        Some(120)
+    );
     // No replay from inside to outside.
-    assert_eq!(gateway.get(&format!("authorization: Bearer {token}\r\n")).status, 401);
+    assert_eq!(
+        gateway
+            .get(&format!("authorization: Bearer {token}\r\n"))
+            .status,
+        401
+    );
 }

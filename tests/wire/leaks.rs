@@ -22,12 +22,21 @@ fn secrets_never_leak() {
     let redis = RedisServer::start();
     let mut setup = Setup::before(upstream.address).extra("plaintext_credentials: revoke\n");
     let password = crate::support::REDIS_PASSWORD;
-    setup.store = format!("redis: {{ url: \"{}\", password: {password} }}", redis.url());
+    setup.store = format!(
+        "redis: {{ url: \"{}\", password: {password} }}",
+        redis.url()
+    );
     let probe = setup.start();
     let folder = probe.stop();
     // Fixed ports, since another process has to find them.
     let ports: Vec<u16> = (0..4)
-        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port())
+        .map(|_| {
+            std::net::TcpListener::bind("127.0.0.1:0")
+                .expect("a port")
+                .local_addr()
+                .expect("an address")
+                .port()
+        })
         .collect();
     let mut yaml = setup.yaml();
     for port in &ports {
@@ -49,12 +58,25 @@ fn secrets_never_leak() {
         .spawn()
         .expect("the binary");
     let mut served = Served { child };
-    eventually("it serves", || std::fs::read_to_string(&log).ok().filter(|text| text.contains("\"serving\"")));
+    eventually("it serves", || {
+        std::fs::read_to_string(&log)
+            .ok()
+            .filter(|text| text.contains("\"serving\""))
+    });
 
     let mut secrets: Vec<String> = Vec::new();
     for scopes in [&["domains:read"][..], &["domains:read", "domains:write"]] {
         let mut create = portcullis();
-        create.args(["--format", "json", "key", "create", "--account", "acct_1", "--name", "n"]);
+        create.args([
+            "--format",
+            "json",
+            "key",
+            "create",
+            "--account",
+            "acct_1",
+            "--name",
+            "n",
+        ]);
         for scope in scopes {
             create.args(["--scope", scope]);
         }
@@ -62,7 +84,11 @@ fn secrets_never_leak() {
         let created: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         secrets.push(created["key"].as_str().expect("a key").to_owned());
     }
-    let tls = Tls::new(([127, 0, 0, 1], ports[0]).into(), &folder.path().join("certs/ca.pem"), "api.osir.com");
+    let tls = Tls::new(
+        ([127, 0, 0, 1], ports[0]).into(),
+        &folder.path().join("certs/ca.pem"),
+        "api.osir.com",
+    );
     let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.c2VjcmV0LXNpZ25hdHVyZS1ieXRlcw";
     let mut answers = String::new();
     for line in [
@@ -70,18 +96,27 @@ fn secrets_never_leak() {
         format!("authorization: Bearer {}\r\n", secrets[1]),
         format!("authorization: Bearer {jwt}\r\n"),
         format!("authorization: Basic {}\r\n", secrets[0]),
-        format!("x-api-key: {}\r\nauthorization: Bearer {}\r\n", secrets[0], secrets[1]),
+        format!(
+            "x-api-key: {}\r\nauthorization: Bearer {}\r\n",
+            secrets[0], secrets[1]
+        ),
         format!("x-api-key: {}x\r\n", secrets[0]),
         format!("x-api-key : {}\r\n", secrets[0]),
     ] {
         for method in ["GET", "DELETE"] {
             let mut client = tls.connect();
-            client.send(format!("{method} /v1/domains?key={} HTTP/1.1\r\nhost: api.osir.com\r\n{line}\r\n", secrets[1]));
+            client.send(format!(
+                "{method} /v1/domains?key={} HTTP/1.1\r\nhost: api.osir.com\r\n{line}\r\n",
+                secrets[1]
+            ));
             answers.push_str(&format!("{:?}", client.answer()));
         }
     }
     let mut plain = crate::support::Raw::plain(([127, 0, 0, 1], ports[1]).into());
-    plain.send(format!("GET / HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\n\r\n", secrets[1]));
+    plain.send(format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\n\r\n",
+        secrets[1]
+    ));
     answers.push_str(&format!("{:?}", plain.answer()));
     let explained = portcullis()
         .args(["explain", "GET", "/v1/domains", "--key", &secrets[0]])
@@ -93,11 +128,21 @@ fn secrets_never_leak() {
     answers.push_str(&metrics.answer().body);
     let audit = folder.path().join("audit.jsonl");
     eventually("the exposed key is revoked", || {
-        std::fs::read_to_string(&audit).ok().filter(|text| text.contains("key_revoke") || text.contains("revoke"))
+        std::fs::read_to_string(&audit)
+            .ok()
+            .filter(|text| text.contains("key_revoke") || text.contains("revoke"))
     });
     let pid = served.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
-    let status = eventually("it has drained", || served.child.try_wait().expect("a child"));
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill")
+            .success()
+    );
+    let status = eventually("it has drained", || {
+        served.child.try_wait().expect("a child")
+    });
     assert!(status.success(), "SIGTERM ends it with 0");
     drop(served);
 
@@ -107,15 +152,26 @@ fn secrets_never_leak() {
     secrets.push("an-admin-token-for-tests-only".to_owned());
     let mut places = vec![("the answers", answers), ("Redis", redis.dump())];
     for name in ["stderr.log", "stdout.log", "access.log", "audit.jsonl"] {
-        places.push((name, std::fs::read_to_string(folder.path().join(name)).expect("there")));
+        places.push((
+            name,
+            std::fs::read_to_string(folder.path().join(name)).expect("there"),
+        ));
     }
-    assert!(places.iter().all(|(place, text)| *place == "stdout.log" || !text.is_empty()), "each place was written to");
+    assert!(
+        places
+            .iter()
+            .all(|(place, text)| *place == "stdout.log" || !text.is_empty()),
+        "each place was written to"
+    );
     for (place, text) in &places {
         for secret in &secrets {
             // The body alone would be enough to use a key: prefixes cannot hide it.
             let body = secret.rsplit('_').next().expect("a body");
             let in_redis_auth = *place == "Redis" && secret == password;
-            assert!(in_redis_auth || !text.contains(body), "a secret is in {place}");
+            assert!(
+                in_redis_auth || !text.contains(body),
+                "a secret is in {place}"
+            );
         }
     }
 }

@@ -4,7 +4,9 @@
 use crate::support::{Gateway, Setup, Upstream};
 
 const SERVICES: [&str; 4] = ["domains", "vps", "email", "billing"];
-const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE",
+];
 
 /// The seed: reading needs `SERVICE:read`, changing needs `SERVICE:write`.
 fn expected(service: &str, method: &str, scopes: Option<&[String]>) -> u16 {
@@ -26,10 +28,23 @@ fn example(upstream: std::net::SocketAddr) -> String {
     let replaced = [
         ("https: 0.0.0.0:8443", "https: 127.0.0.1:0".to_owned()),
         ("http: 0.0.0.0:8080", "http: 127.0.0.1:0".to_owned()),
-        ("metrics: 127.0.0.1:9090", "metrics: 127.0.0.1:0\n  admin: 127.0.0.1:0".to_owned()),
-        ("pepper: { file: data/pepper }", "pepper: { file: pepper }".to_owned()),
-        ("embedded: data/portcullis.redb", "embedded: store.redb".to_owned()),
-        ("access_log: stdout", "access_log: off\nadmin_token: { file: admin-token }\naudit_log: audit.jsonl".to_owned()),
+        (
+            "metrics: 127.0.0.1:9090",
+            "metrics: 127.0.0.1:0\n  admin: 127.0.0.1:0".to_owned(),
+        ),
+        (
+            "pepper: { file: data/pepper }",
+            "pepper: { file: pepper }".to_owned(),
+        ),
+        (
+            "embedded: data/portcullis.redb",
+            "embedded: store.redb".to_owned(),
+        ),
+        (
+            "access_log: stdout",
+            "access_log: off\nadmin_token: { file: admin-token }\naudit_log: audit.jsonl"
+                .to_owned(),
+        ),
         ("http://127.0.0.1:9101", format!("http://{upstream}")),
         ("http://127.0.0.1:9102", format!("http://{upstream}")),
         ("http://127.0.0.1:9103", format!("http://{upstream}")),
@@ -46,11 +61,18 @@ fn routes_times_methods_times_credentials_times_scopes() {
     let upstream = Upstream::start();
     let folder = Setup::before(upstream.address).start().stop();
     let gateway = Gateway::start_in(folder, &example(upstream.address));
-    let all: Vec<String> =
-        SERVICES.iter().flat_map(|s| [format!("{s}:read"), format!("{s}:write")]).collect();
+    let all: Vec<String> = SERVICES
+        .iter()
+        .flat_map(|s| [format!("{s}:read"), format!("{s}:write")])
+        .collect();
     let mut sets: Vec<Vec<String>> = vec![all.clone(), vec![]];
     sets.extend(all.iter().map(|scope| vec![scope.clone()]));
-    sets.extend(all.iter().map(|left_out| all.iter().filter(|scope| *scope != left_out).cloned().collect()));
+    sets.extend(all.iter().map(|left_out| {
+        all.iter()
+            .filter(|scope| *scope != left_out)
+            .cloned()
+            .collect()
+    }));
     sets.retain(|set| !set.is_empty());
     let mut callers: Vec<(String, Option<Vec<String>>)> = vec![
         (String::new(), None),
@@ -70,8 +92,14 @@ fn routes_times_methods_times_credentials_times_scopes() {
         for service in SERVICES {
             for method in METHODS {
                 for path in [format!("/v1/{service}"), format!("/v1/{service}/a/b?c=d")] {
-                    client.send(format!("{method} {path} HTTP/1.1\r\nhost: api.osir.com\r\n{line}\r\n"));
-                    let answer = if method == "HEAD" { client.head_answer() } else { client.answer() };
+                    client.send(format!(
+                        "{method} {path} HTTP/1.1\r\nhost: api.osir.com\r\n{line}\r\n"
+                    ));
+                    let answer = if method == "HEAD" {
+                        client.head_answer()
+                    } else {
+                        client.answer()
+                    };
                     let rule = expected(service, method, scopes.as_deref());
                     assert_eq!(answer.status, rule, "{method} {path} as {scopes:?}");
                     verdicts += 1;
@@ -80,6 +108,13 @@ fn routes_times_methods_times_credentials_times_scopes() {
             }
         }
     }
-    assert_eq!(upstream.received().len(), allowed, "what was not allowed went nowhere");
-    assert!(verdicts > 2000 && allowed > 500, "{verdicts} verdicts, {allowed} allowed");
+    assert_eq!(
+        upstream.received().len(),
+        allowed,
+        "what was not allowed went nowhere"
+    );
+    assert!(
+        verdicts > 2000 && allowed > 500,
+        "{verdicts} verdicts, {allowed} allowed"
+    );
 }

@@ -14,7 +14,9 @@ const KID: &str = "key-1";
 
 impl Issuer {
     fn new() -> Issuer {
-        Issuer { key: rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key") }
+        Issuer {
+            key: rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key"),
+        }
     }
 
     fn jwks(&self) -> String {
@@ -60,14 +62,21 @@ fn an_access_token_is_a_caller_with_scopes() {
         assert_eq!(gateway.get(&bearer(&token)).status, 200);
     }
     let received = &upstream.received()[1];
-    assert_eq!(received.values("x-auth-subject"), ["https://idp.example|user-7"]);
+    assert_eq!(
+        received.values("x-auth-subject"),
+        ["https://idp.example|user-7"]
+    );
     assert_eq!(received.values("x-auth-method"), ["jwt"]);
     assert_eq!(received.values("x-auth-client-id"), ["app-1"]);
     assert!(received.values("authorization").is_empty());
     // A cached verdict is who, not may (row 92).
-    let answer = gateway.send(format!("DELETE /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\n{}\r\n", bearer(&token)));
+    let answer = gateway.send(format!(
+        "DELETE /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\n{}\r\n",
+        bearer(&token)
+    ));
     assert_eq!((answer.status, answer.body.as_str()), (403, FORBIDDEN));
-    let hits = gateway.metric(r#"portcullis_credential_cache_total{cache="access_token",outcome="hit"}"#);
+    let hits =
+        gateway.metric(r#"portcullis_credential_cache_total{cache="access_token",outcome="hit"}"#);
     assert_eq!(hits, 2.0);
 }
 
@@ -87,14 +96,27 @@ fn a_token_that_is_not_right_in_every_point_is_401() {
         issuer.token(|claims| claims["cnf"] = json!({ "jkt": "x" })),
         other,
         format!("{none}.{}.", parts[1]),
-        format!("{}.{}.{}", parts[0], parts[1], URL_SAFE_NO_PAD.encode([0; 64])),
+        format!(
+            "{}.{}.{}",
+            parts[0],
+            parts[1],
+            URL_SAFE_NO_PAD.encode([0; 64])
+        ),
         format!("{good}x"),
         "a".repeat(9000) + ".b.c",
     ] {
         let answer = gateway.get(&bearer(&token));
-        assert_eq!((answer.status, answer.body.as_str()), (401, UNAUTHORIZED), "{token}");
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (401, UNAUTHORIZED),
+            "{token}"
+        );
     }
-    assert_eq!(gateway.get(&format!("x-api-key: {good}\r\n")).status, 401, "interface.md §7.4");
+    assert_eq!(
+        gateway.get(&format!("x-api-key: {good}\r\n")).status,
+        401,
+        "interface.md §7.4"
+    );
     assert_eq!(upstream.received().len(), 0);
 }
 
@@ -108,9 +130,19 @@ fn while_the_key_set_was_never_had_its_tokens_are_503_and_readyz_says_so() {
         .extra(&format!("access_tokens: [{{ issuer: https://idp.example, jwks: \"https://{address}/jwks\", audience: api, algorithms: [ES256] }}]\n"))
         .start();
     let answer = gateway.get(&bearer(&Issuer::new().token(|_| {})));
-    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (503, Some("1"))
+    );
     let ready = gateway.vitals("/readyz");
-    assert!(ready.status == 503 && ready.body.contains("https://idp.example"), "{ready:?}");
+    assert!(
+        ready.status == 503 && ready.body.contains("https://idp.example"),
+        "{ready:?}"
+    );
     let (_, key) = gateway.key(&["domains:read"]);
-    assert_eq!(gateway.get(&format!("x-api-key: {key}\r\n")).status, 200, "keys are not affected");
+    assert_eq!(
+        gateway.get(&format!("x-api-key: {key}\r\n")).status,
+        200,
+        "keys are not affected"
+    );
 }

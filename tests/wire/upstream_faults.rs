@@ -37,7 +37,10 @@ fn row_47_a_giant_head_is_502_and_many_interim_answers_are_one_answer() {
         "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(50)
     );
     let answer = answer_to(interim.leak().as_bytes());
-    assert_eq!((answer.status, answer.body.as_str(), answer.header("link")), (200, "ok", None));
+    assert_eq!(
+        (answer.status, answer.body.as_str(), answer.header("link")),
+        (200, "ok", None)
+    );
 }
 
 #[test]
@@ -48,15 +51,22 @@ fn row_47_an_answer_that_breaks_off_breaks_off_for_the_client_too() {
     let gateway = Setup::before(upstream.address).start();
     let (_, key) = gateway.key(&["domains:read"]);
     let mut client = gateway.tls.connect();
-    client.send(format!("GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n"));
+    client.send(format!(
+        "GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n"
+    ));
     let rest = String::from_utf8(client.rest()).expect("ASCII");
     // What had come may have been sent or not; nothing makes it look whole.
-    assert!(rest.is_empty() || (rest.contains("content-length: 100") && rest.ends_with("half")), "{rest}");
+    assert!(
+        rest.is_empty() || (rest.contains("content-length: 100") && rest.ends_with("half")),
+        "{rest}"
+    );
 }
 
 #[test]
 fn row_38_a_101_that_nobody_asked_for_is_502() {
-    let answer = answer_to(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
+    let answer = answer_to(
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+    );
     assert_eq!(answer.status, 502);
 }
 
@@ -75,7 +85,8 @@ fn row_35_a_connection_whose_request_was_not_read_to_its_end_is_not_used_again()
             let (mut tcp, _) = early.accept().expect("a connection");
             connections += 1;
             let _ = tcp.read(&mut [0; 1024]);
-            tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").expect("sent");
+            tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .expect("sent");
             while tcp.read(&mut [0; 65536]).is_ok_and(|read| read > 0) {}
         }
         connections

@@ -48,7 +48,11 @@ impl Tls {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Tls { address, server_name: server_name.into(), config: Arc::new(config) }
+        Tls {
+            address,
+            server_name: server_name.into(),
+            config: Arc::new(config),
+        }
     }
 
     pub fn connect(&self) -> Raw<StreamOwned<ClientConnection, TcpStream>> {
@@ -57,7 +61,10 @@ impl Tls {
         tcp.set_nodelay(true).expect("nodelay");
         let name = ServerName::try_from(self.server_name.clone()).expect("a name");
         let session = ClientConnection::new(Arc::clone(&self.config), name).expect("a session");
-        Raw { stream: StreamOwned::new(session, tcp), buffer: Vec::new() }
+        Raw {
+            stream: StreamOwned::new(session, tcp),
+            buffer: Vec::new(),
+        }
     }
 }
 
@@ -66,7 +73,10 @@ impl Raw<TcpStream> {
     pub fn plain(address: SocketAddr) -> Raw<TcpStream> {
         let stream = TcpStream::connect(address).expect("the gateway listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        Raw { stream, buffer: Vec::new() }
+        Raw {
+            stream,
+            buffer: Vec::new(),
+        }
     }
 
     /// Sends no more.
@@ -85,7 +95,10 @@ impl<S: Read + Write> Raw<S> {
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The gateway may have answered and closed already; the answer tells.
-        let _ = self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush());
+        let _ = self
+            .stream
+            .write_all(bytes.as_ref())
+            .and_then(|()| self.stream.flush());
     }
 
     /// The next answer; panics if there is none.
@@ -121,7 +134,10 @@ impl<S: Read + Write> Raw<S> {
         let head = String::from_utf8(self.buffer.drain(..end).collect()).expect("an ASCII head");
         let mut lines = head.split("\r\n");
         let status_line = lines.next().expect("a status line");
-        let status: u16 = status_line.get(9..12).and_then(|s| s.parse().ok()).expect("a status");
+        let status: u16 = status_line
+            .get(9..12)
+            .and_then(|s| s.parse().ok())
+            .expect("a status");
         if status == 100 {
             return self.try_answer(head_only);
         }
@@ -129,7 +145,11 @@ impl<S: Read + Write> Raw<S> {
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        let mut answer = Answer { status, headers, body: String::new() };
+        let mut answer = Answer {
+            status,
+            headers,
+            body: String::new(),
+        };
         if !head_only {
             let body = self.body(&answer);
             answer.body = String::from_utf8_lossy(&body).into_owned();
@@ -141,7 +161,10 @@ impl<S: Read + Write> Raw<S> {
         if answer.header("transfer-encoding").is_some() {
             return self.chunked();
         }
-        match answer.header("content-length").map(|length| length.parse::<usize>().expect("a length")) {
+        match answer
+            .header("content-length")
+            .map(|length| length.parse::<usize>().expect("a length"))
+        {
             Some(length) => {
                 while self.buffer.len() < length {
                     if !self.fill() {
@@ -171,7 +194,9 @@ impl<S: Read + Write> Raw<S> {
                 while find(&self.buffer, b"\r\n\r\n").is_none() && self.fill() {}
                 let end = find(&self.buffer, b"\r\n\r\n").expect("the last chunk's end");
                 let trailers = self.buffer.drain(..end + 4).collect::<Vec<u8>>();
-                let trailers = String::from_utf8_lossy(&trailers[at + 2..]).trim_end().to_owned();
+                let trailers = String::from_utf8_lossy(&trailers[at + 2..])
+                    .trim_end()
+                    .to_owned();
                 if !trailers.is_empty() {
                     body.extend_from_slice(format!("[trailers {trailers}]").as_bytes());
                 }
@@ -215,5 +240,7 @@ impl Answer {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }

@@ -87,7 +87,10 @@ impl Setup {
 fn prepare(folder: &Path) {
     let hosts = ["localhost", "127.0.0.1", "api.osir.com", "*.wild.test"].map(String::from);
     certificates::make(&folder.join("certs"), &hosts).expect("certificates");
-    write_private(&folder.join("pepper"), "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0");
+    write_private(
+        &folder.join("pepper"),
+        "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    );
     write_private(&folder.join("admin-token"), ADMIN_TOKEN);
 }
 
@@ -105,7 +108,11 @@ impl Gateway {
         let running = app::start(&path, config).unwrap_or_else(|error| panic!("{error}"));
         let ca = folder.path().join("certs/ca.pem");
         let tls = Tls::new(running.https(), &ca, "api.osir.com");
-        Gateway { running: Some(running), folder, tls }
+        Gateway {
+            running: Some(running),
+            folder,
+            tls,
+        }
     }
 
     pub fn running(&self) -> &Running {
@@ -123,7 +130,9 @@ impl Gateway {
 
     /// Does something with the admin API.
     pub fn operate<T>(&self, work: impl AsyncFnOnce(AdminClient) -> T) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         runtime.expect("a runtime").block_on(work(self.admin()))
     }
 
@@ -147,7 +156,9 @@ impl Gateway {
             expires_at: None,
             allowed_ips: allowed_ips.iter().map(ToString::to_string).collect(),
         };
-        let created = self.operate(async |admin| admin.create_key(&body).await).expect("a key");
+        let created = self
+            .operate(async |admin| admin.create_key(&body).await)
+            .expect("a key");
         (created.id.clone(), created.key.expose().to_owned())
     }
 
@@ -160,7 +171,9 @@ impl Gateway {
 
     /// `GET /v1/domains` with extra header lines.
     pub fn get(&self, lines: &str) -> Answer {
-        self.send(format!("GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\n{lines}\r\n"))
+        self.send(format!(
+            "GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\n{lines}\r\n"
+        ))
     }
 
     /// In clear text on `listen.http`.
@@ -171,7 +184,9 @@ impl Gateway {
     /// A page of the metrics listener.
     pub fn vitals(&self, path: &str) -> Answer {
         let mut client = Raw::plain(self.running().metrics().expect("listen.metrics"));
-        client.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        ));
         client.answer()
     }
 
@@ -179,7 +194,8 @@ impl Gateway {
     pub fn metric(&self, series: &str) -> f64 {
         let text = self.vitals("/metrics").body;
         let line = text.lines().find_map(|line| line.strip_prefix(series));
-        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+        line.and_then(|value| value.trim().parse().ok())
+            .unwrap_or(0.0)
     }
 
     /// Drains it and gives the folder back.

@@ -23,7 +23,11 @@ impl RedisServer {
         let port = free.local_addr().expect("an address").port();
         drop(free);
         let folder = tempfile::tempdir().expect("a folder");
-        let mut server = RedisServer { port, child: None, folder };
+        let mut server = RedisServer {
+            port,
+            child: None,
+            folder,
+        };
         server.launch();
         server
     }
@@ -31,8 +35,22 @@ impl RedisServer {
     /// Starts the process; also again, on the same port and folder.
     pub fn launch(&mut self) {
         let child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", "yes", "--appendfsync", "always", "--requirepass", PASSWORD])
+            .args([
+                "--port",
+                &self.port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+            ])
+            .args([
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+                "--requirepass",
+                PASSWORD,
+            ])
             .arg("--dir")
             .arg(self.folder.path())
             .stdout(Stdio::null())
@@ -64,14 +82,17 @@ impl RedisServer {
 
     fn signal(&self, name: &str) {
         let pid = self.child.as_ref().expect("it runs").id().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
         assert!(sent.expect("kill is there").success());
     }
 
     fn ping(&self) -> Option<()> {
         let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         tcp.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
-        tcp.write_all(format!("AUTH {PASSWORD}\r\nPING\r\n").as_bytes()).ok()?;
+        tcp.write_all(format!("AUTH {PASSWORD}\r\nPING\r\n").as_bytes())
+            .ok()?;
         let mut answer = [0; 12];
         tcp.read_exact(&mut answer).ok()?;
         (&answer == b"+OK\r\n+PONG\r\n").then_some(())
@@ -82,7 +103,9 @@ impl RedisServer {
         let file = self.folder.path().join("appendonlydir");
         let mut text = String::new();
         for entry in std::fs::read_dir(file).expect("appendonly").flatten() {
-            text.push_str(&String::from_utf8_lossy(&std::fs::read(entry.path()).expect("readable")));
+            text.push_str(&String::from_utf8_lossy(
+                &std::fs::read(entry.path()).expect("readable"),
+            ));
         }
         text
     }

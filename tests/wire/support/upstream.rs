@@ -41,15 +41,22 @@ type Script = dyn Fn(&Received, usize) -> Reply + Send + Sync;
 impl Upstream {
     /// Answers `200` with a small body.
     pub fn start() -> Upstream {
-        Upstream::scripted(|_, _| Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()))
+        Upstream::scripted(|_, _| {
+            Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec())
+        })
     }
 
     /// Answers each request with what `script` says of it and its number.
-    pub fn scripted(script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) -> Upstream {
+    pub fn scripted(
+        script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static,
+    ) -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let upstream =
-            Upstream { address, received: Arc::default(), closed: Arc::default() };
+        let upstream = Upstream {
+            address,
+            received: Arc::default(),
+            closed: Arc::default(),
+        };
         let (shared, script): (Upstream, Arc<Script>) = (upstream.clone(), Arc::new(script));
         std::thread::spawn(move || {
             for (connection, tcp) in listener.incoming().enumerate() {
@@ -125,22 +132,35 @@ fn read_request(tcp: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize) ->
     };
     let head = String::from_utf8_lossy(&buffer.drain(..end).collect::<Vec<u8>>()).into_owned();
     let lower = head.to_ascii_lowercase();
-    let length = lower.lines().find_map(|l| l.strip_prefix("content-length: ")?.trim().parse().ok());
+    let length = lower
+        .lines()
+        .find_map(|l| l.strip_prefix("content-length: ")?.trim().parse().ok());
     let ends = |buffer: &[u8]| match length {
         Some(length) => (buffer.len() >= length).then_some(length),
-        None if lower.contains("transfer-encoding: chunked") => {
-            buffer.windows(5).position(|w| w == b"0\r\n\r\n").map(|at| at + 5)
-        }
+        None if lower.contains("transfer-encoding: chunked") => buffer
+            .windows(5)
+            .position(|w| w == b"0\r\n\r\n")
+            .map(|at| at + 5),
         None => Some(0),
     };
     loop {
         if let Some(end) = ends(buffer) {
             let body = buffer.drain(..end).collect();
-            return Some(Received { head, body, connection, complete: true });
+            return Some(Received {
+                head,
+                body,
+                connection,
+                complete: true,
+            });
         }
         if !fill(tcp, buffer) {
             let body = std::mem::take(buffer);
-            return Some(Received { head, body, connection, complete: false });
+            return Some(Received {
+                head,
+                body,
+                connection,
+                complete: false,
+            });
         }
     }
 }
@@ -148,8 +168,15 @@ fn read_request(tcp: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize) ->
 impl Received {
     /// Every value of a field, by lower-case name.
     pub fn values(&self, name: &str) -> Vec<&str> {
-        let lines = self.head.split("\r\n").skip(1).filter_map(|line| line.split_once(": "));
-        lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+        let lines = self
+            .head
+            .split("\r\n")
+            .skip(1)
+            .filter_map(|line| line.split_once(": "));
+        lines
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .collect()
     }
 
     pub fn request_line(&self) -> &str {
