@@ -10,5 +10,5 @@ use portcullis::cli::{Cli, run};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    run(Cli::parse())
+    run(&Cli::parse())
 }

@@ -40,7 +40,9 @@ impl Desk {
 
     /// Who the audit log says it was.
     pub(super) fn actor() -> Actor {
-        Actor::Cli { uid: current_uid() }
+        Actor::Cli {
+            uid: rustix::process::getuid().as_raw(),
+        }
     }
 }
 
@@ -99,10 +101,4 @@ fn open_store(config: &Config) -> Result<KeyDesk, Failure> {
         clock,
         audit,
     }))
-}
-
-/// The user id of this process, as `/proc` tells it; 0 where there is none.
-fn current_uid() -> u32 {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").map_or(0, |process| process.uid())
 }
