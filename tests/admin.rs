@@ -14,11 +14,11 @@ use portcullis::admin::{
     Revocation, Vitals,
 };
 use portcullis::auth::{ImportReport, NoteKind};
+use portcullis::environment::Environment;
 use portcullis::id::{AccountId, KeyId};
 use portcullis::observe::Metrics;
 use portcullis::policy::{ExplainCredential, ExplainRequest};
 use portcullis::secret::Secret;
-use portcullis::store::Environment;
 use portcullis::token::{OpaqueFormat, OpaqueKind};
 use serde_json::json;
 use tokio::net::{TcpStream, UnixStream};
@@ -317,10 +317,10 @@ async fn tcp_needs_a_loopback_address_and_a_real_token() {
     assert!(text(bind([127, 0, 0, 1], short).await).contains("at least 16"));
 
     let far = AdminAddress::Tcp(([192, 0, 2, 1], 9091).into());
-    let client = AdminClient::new(far, token());
+    let client = AdminClient::new(far, token().as_ref());
     assert!(matches!(client, Err(ClientError::NotLoopback(_))));
     let near = AdminAddress::Tcp(([127, 0, 0, 1], 9091).into());
-    let client = AdminClient::new(near, Some(Secret::new("a\r\nb")));
+    let client = AdminClient::new(near, Some(&Secret::new("a\r\nb")));
     assert!(matches!(client, Err(ClientError::Token)));
 }
 

@@ -94,13 +94,13 @@ impl Upload for Channel<Bytes, io::Error> {}
 
 impl AdminClient {
     /// For the gateway at `address`; `token` is needed on TCP.
-    pub fn new(address: AdminAddress, token: Option<Secret>) -> Result<AdminClient, ClientError> {
+    pub fn new(address: AdminAddress, token: Option<&Secret>) -> Result<AdminClient, ClientError> {
         match &address {
             AdminAddress::Tcp(socket) if !socket.ip().is_loopback() => {
                 Err(ClientError::NotLoopback(address))
             }
             AdminAddress::Tcp(_) | AdminAddress::Unix(_) => {
-                let token = token.as_ref().map(bearer).transpose()?;
+                let token = token.map(bearer).transpose()?;
                 Ok(AdminClient { address, token })
             }
         }

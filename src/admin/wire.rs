@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::auth::{KeyPage, KeyProblem, NewKeyRequest, parse_allowed_ip};
 use crate::clock::Timestamp;
+use crate::environment::Environment;
 use crate::id::{AccountId, KeyId};
 use crate::policy::{ExplainCredential, ExplainRequest};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::Secret;
-use crate::store::{Environment, KeyRecord};
+use crate::store::KeyRecord;
 
 /// One key, for reading.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

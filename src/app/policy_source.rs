@@ -94,13 +94,7 @@ async fn access_tokens(
     control: &Handle,
 ) -> Result<AccessTokens, AppError> {
     let capacity = config.credentials.cache.capacity;
-    let tokens = AccessTokens::new(
-        &config.issuers,
-        clock.clone(),
-        metrics,
-        control.clone(),
-        capacity,
-    )?;
+    let tokens = AccessTokens::new(&config.issuers, clock.clone(), metrics, control, capacity)?;
     tokens.prefetch().await;
     Ok(tokens)
 }

@@ -165,9 +165,10 @@ mod tests {
     use crate::auth::principal::Identity;
     use crate::auth::{CacheSettings, CredentialKind};
     use crate::clock::Timestamp;
+    use crate::environment::Environment;
     use crate::id::CredentialId;
     use crate::scope::ScopeSet;
-    use crate::store::{Denial, Environment};
+    use crate::store::Denial;
 
     use super::*;
 

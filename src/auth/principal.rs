@@ -5,9 +5,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::clock::Timestamp;
+use crate::environment::Environment;
 use crate::id::{AccountId, CredentialId};
 use crate::scope::ScopeSet;
-use crate::store::Environment;
 
 /// What kind of credential a caller showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -15,9 +15,10 @@ use super::{Cli, Failure, runtime};
 use crate::admin::{CreatedKey, KeyView, NewKeyBody};
 use crate::auth::{Import, ImportReport, KeyDesk, NewKeyRequest, parse_allowed_ip};
 use crate::clock::Timestamp;
+use crate::environment::Environment;
 use crate::id::{AccountId, KeyId};
 use crate::scope::Scope;
-use crate::store::{Environment, RevokeKey};
+use crate::store::RevokeKey;
 
 /// What to do with keys.
 #[derive(Debug, Subcommand)]

@@ -60,7 +60,7 @@ pub(super) fn client_of_environment() -> Result<Option<AdminClient>, Failure> {
     let token = std::env::var("PORTCULLIS_ADMIN_TOKEN")
         .ok()
         .map(Secret::new);
-    Ok(Some(AdminClient::new(address, token)?))
+    Ok(Some(AdminClient::new(address, token.as_ref())?))
 }
 
 /// The admin API that the configuration names, if a gateway answers there.
@@ -68,7 +68,7 @@ pub(super) async fn running_gateway(config: &Config) -> Result<Option<AdminClien
     let Some(address) = &config.admin.admin else {
         return Ok(None);
     };
-    let client = AdminClient::new(address.clone(), config.admin.token.clone())?;
+    let client = AdminClient::new(address.clone(), config.admin.token.as_ref())?;
     match client.probe().await {
         Ok(()) => Ok(Some(client)),
         Err(ClientError::NotRunning { .. }) => Ok(None),

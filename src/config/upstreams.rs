@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::store::Environment;
+use crate::environment::Environment;
 use crate::upstream::{Endpoint, HostHeader, IdentityMode, Protocol, UpstreamSettings};
 
 use super::field::{Entry, Field, Section};

@@ -35,7 +35,6 @@ pub(super) struct Exchange {
     expired: Cell<bool>,
     /// Which request the guard has refused, counted from 0, and why.
     refused: Cell<Option<(u64, Malformed)>>,
-    body_open: Cell<bool>,
 }
 
 /// What the guard waits for, until when.
@@ -82,7 +81,6 @@ impl Exchange {
             awaited: Cell::new(Awaited::Nothing),
             expired: Cell::new(false),
             refused: Cell::new(None),
-            body_open: Cell::new(false),
         })
     }
 
@@ -112,15 +110,6 @@ impl Exchange {
         if let Some(peer) = self.peer.get() {
             peer.set_body_fault(fault);
         }
-    }
-
-    /// Whether the client still owes bytes of a request body.
-    pub(super) fn set_body_open(&self, open: bool) {
-        self.body_open.set(open);
-    }
-
-    pub(super) fn body_open(&self) -> bool {
-        self.body_open.get()
     }
 
     pub(super) fn awaited(&self) -> Awaited {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::{Access, Intake, Reason, Rejection, Route};
 use crate::auth::Principal;
+use crate::environment::Environment;
 use crate::scope::ScopeSet;
-use crate::store::Environment;
 
 /// Who wants something.
 #[derive(Clone, Debug)]

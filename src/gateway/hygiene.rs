@@ -189,6 +189,8 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn fate_of(name: &str) -> Fate {

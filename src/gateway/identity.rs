@@ -14,7 +14,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::Caller;
 use crate::auth::{CredentialKind, Principal};
 use crate::clock::{Clock, Timestamp};
-use crate::store::Environment;
+use crate::environment::Environment;
 use crate::token::InternalTokenSigner;
 use crate::upstream::{IdentityMode, UpstreamSettings};
 

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use super::table;
 use crate::auth::{Credential, Failure, Principal};
+use crate::environment::Environment;
 use crate::gateway::{
     Access, Asked, CHECKS, CanonicalPath, Check, Live, Reason, Resolved, Route, allows_scopes,
 };
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
-use crate::store::Environment;
 
 /// A request that is only thought of.
 #[derive(Clone, Debug)]

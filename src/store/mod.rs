@@ -22,6 +22,7 @@ mod measured;
 mod redis;
 mod retention;
 
+pub use crate::environment::Environment;
 pub use embedded::EmbeddedStore;
 pub use redis::{InvalidRedisSettings, RedisStore};
 
@@ -41,16 +42,6 @@ pub fn open(
         }
         StoreSettings::Redis(settings) => measured::measure(RedisStore::open(settings)?, metrics),
     })
-}
-
-/// Which world a key belongs to; a test key reaches only upstreams marked `environment: test`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Environment {
-    /// Real customers' data.
-    Live,
-    /// A sandbox.
-    Test,
 }
 
 /// What the store knows of one API key. Holds no secret.

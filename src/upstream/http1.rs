@@ -37,7 +37,7 @@ pub(super) enum Sent {
     /// An answer.
     Answer(Response<Incoming>, Box<Http1>),
     /// The connection had been closed before a byte was sent: the request is unharmed.
-    NotSent(Box<Request<RequestBody>>),
+    Returned(Box<Request<RequestBody>>),
     /// It broke off.
     Failed(hyper::Error),
 }
@@ -76,7 +76,7 @@ impl Http1 {
         match answered {
             Ok(response) => Sent::Answer(response, self),
             Err(mut error) => match error.take_message() {
-                Some(request) => Sent::NotSent(Box::new(request)),
+                Some(request) => Sent::Returned(Box::new(request)),
                 None => Sent::Failed(error.into_error()),
             },
         }

@@ -41,6 +41,10 @@ struct EndpointPool {
 /// Idle HTTP/1 connections, the last used on top: the coldest are the first to age out.
 #[derive(Debug)]
 pub(super) struct IdleHttp1 {
+    #[expect(
+        clippy::vec_box,
+        reason = "a connection is moved as a pointer, in and out of here"
+    )]
     connections: RefCell<Vec<Box<Http1>>>,
     keep_alive: Duration,
 }
@@ -120,7 +124,7 @@ impl Pool {
         self.set_authority(&mut request, address);
         while let Some(connection) = endpoint.idle.take() {
             match connection.send(request).await {
-                Sent::NotSent(unsent) => request = *unsent,
+                Sent::Returned(unsent) => request = *unsent,
                 sent => return self.accept_http1(sent),
             }
         }
@@ -183,14 +187,21 @@ impl Pool {
             .iter()
             .any(|a| a.endpoint.protocol == Protocol::Https);
         move_host_to_authority(&mut request, https);
-        http2::send(sender, request).await
+        http2::send(sender, request)
+            .await
+            .map_err(|(error, mut unsent)| {
+                if let Some(request) = &mut unsent {
+                    move_authority_to_host(request);
+                }
+                (error, unsent)
+            })
     }
 
     fn accept_http1(&self, sent: Sent) -> Result<Response<UpstreamBody>, UpstreamError> {
         match sent {
             Sent::Answer(answer, connection) => self.accept(answer, Some(connection)),
             Sent::Failed(error) => Err(UpstreamError::Exchange(error)),
-            Sent::NotSent(_) => Err(UpstreamError::Answer("a new connection was closed at once")),
+            Sent::Returned(_) => Err(UpstreamError::Answer("a new connection was closed at once")),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::store::Environment;
+use crate::environment::Environment;
 
 /// One named group of equal servers.
 #[derive(Clone, Debug)]

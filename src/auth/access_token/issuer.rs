@@ -7,9 +7,9 @@ use tokio::runtime::Handle;
 use crate::auth::principal::Identity;
 use crate::auth::{CredentialKind, IssuerSettings, TokenType};
 use crate::clock::Timestamp;
+use crate::environment::Environment;
 use crate::id::CredentialId;
 use crate::observe::Metrics;
-use crate::store::Environment;
 use crate::token::jwt::{Members, UnverifiedJwt};
 
 use super::cache::TokenHash;

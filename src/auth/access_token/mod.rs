@@ -107,7 +107,7 @@ impl AccessTokens {
         issuers: &[IssuerSettings],
         clock: Clock,
         metrics: &Arc<Metrics>,
-        control: Handle,
+        control: &Handle,
         cache_capacity: u64,
     ) -> Result<AccessTokens, AccessTokensError> {
         let mut known: Vec<Issuer> = Vec::with_capacity(issuers.len());
@@ -116,7 +116,7 @@ impl AccessTokens {
                 let name = settings.issuer.clone();
                 return Err(AccessTokensError::DuplicateIssuer(name));
             }
-            known.push(Issuer::new(settings, metrics, &control)?);
+            known.push(Issuer::new(settings, metrics, control)?);
         }
         let lookups = |outcome| {
             let family = &metrics.credential_cache;

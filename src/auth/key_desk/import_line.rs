@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use super::{KeyProblem, NewKeyRequest, parse_allowed_ip};
 use crate::auth::Checksum;
 use crate::clock::Timestamp;
+use crate::environment::Environment;
 use crate::id::{AccountId, KeyId};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::Secret;
-use crate::store::Environment;
 use crate::token::{OpaqueFormat, OpaqueKind, Shape};
 
 /// What a line asks for.

@@ -14,11 +14,12 @@ use ipnet::IpNet;
 
 use crate::auth::{Checksum, CredentialSettings};
 use crate::clock::{Clock, Timestamp};
+use crate::environment::Environment;
 use crate::id::{AccountId, KeyId};
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::{Pepper, Secret};
-use crate::store::{CreateKey, Environment, KeyRecord, NewKey, RevokeKey, Store, StoreError};
+use crate::store::{CreateKey, KeyRecord, NewKey, RevokeKey, Store, StoreError};
 use crate::token::{OpaqueFormat, OpaqueKind};
 
 mod import;

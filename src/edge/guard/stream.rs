@@ -97,10 +97,8 @@ impl<S> Guarded<S> {
                 self.exchange.fault_body(fault);
                 self.held.keep_only_passed();
                 self.end = End::Fault;
-                return;
             }
         }
-        self.exchange.set_body_open(self.guard.in_body());
     }
 
     /// The driver says that the wait was too long.

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use crate::clock::Timestamp;
+use crate::environment::Environment;
 use crate::id::{AccountId, KeyId};
 use crate::scope::ScopeSet;
-use crate::store::{Environment, KeyRecord};
+use crate::store::KeyRecord;
 
 use super::fault::Fault;
 
