@@ -13,7 +13,7 @@ use super::node::{Key, Node, Place, Value};
 use super::report::{Report, quoted};
 
 /// A value of the file, with its path.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Field<'a> {
     report: &'a Report<'a>,
     node: &'a Node,
@@ -149,7 +149,8 @@ impl<'a> Field<'a> {
             asked: RefCell::default(),
         };
         let value = read(&section);
-        let known = section.asked.into_inner();
+        let mut known = section.asked.into_inner();
+        known.sort_unstable();
         self.report_repeats(entries);
         self.report_unknown(entries, &known);
         value
@@ -160,7 +161,7 @@ impl<'a> Field<'a> {
             if known.contains(&key.name.as_str()) {
                 continue;
             }
-            self.report.redaction().hide_all(node);
+            self.report.redaction().hide_value(key, node);
             let hint = match nearest(&key.name, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if key.name == "<<" => "write the keys out: there are no merge keys".into(),
@@ -179,7 +180,7 @@ impl<'a> Field<'a> {
                 lines.insert(&key.name, key.place.line);
                 continue;
             };
-            self.report.redaction().hide_all(node);
+            self.report.redaction().hide_value(key, node);
             let path = self.child(key, node).path;
             let message = format!("the key {} is repeated", quoted(&key.name));
             let hint = format!("it is already set on line {first}; keep one of them");
@@ -204,7 +205,6 @@ impl<'a> Field<'a> {
 }
 
 /// One entry of a map whose keys the user chooses.
-#[derive(Debug)]
 pub(super) struct Entry<'a> {
     pub(super) name: &'a str,
     pub(super) field: Field<'a>,
@@ -225,7 +225,6 @@ impl Entry<'_> {
 }
 
 /// A map of known keys while it is read.
-#[derive(Debug)]
 pub(super) struct Section<'a> {
     field: Field<'a>,
     entries: &'a [(Key, Node)],
@@ -310,7 +309,7 @@ impl<'a> Section<'a> {
         match (present.next(), present.next()) {
             (Some(choice), None) => Some(choice),
             (None, _) => self.field.refuse(
-                format!("one of {} is missing", keys.join(", ")),
+                format!("one of `{}` is missing", keys.join("`, `")),
                 hint.to_string(),
             ),
             (Some(first), Some(second)) => {
@@ -324,7 +323,6 @@ impl<'a> Section<'a> {
 }
 
 /// The key that was chosen, and its value.
-#[derive(Debug)]
 pub(super) struct Choice<'a> {
     pub(super) key: &'static str,
     pub(super) field: Field<'a>,

@@ -4,7 +4,7 @@
 //! say so. Invariant: what a secret file holds reaches a [`Secret`] or nothing; no message has it.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::PathBuf;
 
 use rustls_pki_types::pem::PemObject as _;
@@ -148,8 +148,12 @@ impl Field<'_> {
             Ok(file) => Some((path, file)),
             Err(error) => {
                 let shown = quoted(&path.to_string_lossy());
+                let message = match error.kind() {
+                    ErrorKind::NotFound => format!("there is no file {shown}"),
+                    other => format!("cannot read {shown}: {other}"),
+                };
                 self.refuse(
-                    format!("cannot read {shown}: {}", error.kind()),
+                    message,
                     "relative paths are relative to the config file's folder",
                 )
             }

@@ -11,6 +11,7 @@ use super::node::Value;
 use super::report::quoted;
 
 const ISSUER_FORM: &str = "https://host or https://host/path";
+const WIDEST_SKEW: Duration = Duration::from_secs(600);
 const ALGORITHMS: [(&str, SignatureAlgorithm); 9] = [
     ("RS256", SignatureAlgorithm::Rs256),
     ("RS384", SignatureAlgorithm::Rs384),
@@ -67,7 +68,7 @@ fn issuer(section: &Section<'_>) -> Option<IssuerSettings> {
         field.set_of(algorithm)
     });
     let token_type = section.or("token_type", TokenType::AccessToken, |f| f.word(&types));
-    let clock_skew = seconds("clock_skew", 60);
+    let clock_skew = section.or("clock_skew", Duration::from_secs(60), clock_skew);
     let max_lifetime = seconds("max_lifetime", 86_400);
     let revocation = section.or("revocation", IssuerRevocation::Log, |f| {
         f.word(&revocations)
@@ -125,6 +126,18 @@ fn jwks(section: &Section<'_>) -> Option<JwksSource> {
             "remove it, or write an https:// URL in `jwks`",
         ),
     }
+}
+
+/// Every second of it is one more that an expired token is accepted.
+fn clock_skew(field: &Field<'_>) -> Option<Duration> {
+    let skew = field.duration_or_zero()?;
+    if skew > WIDEST_SKEW {
+        return field.refuse(
+            "too large",
+            "write 0s to 10m; synchronise the clocks instead",
+        );
+    }
+    Some(skew)
 }
 
 fn audiences(field: &Field<'_>) -> Option<Vec<String>> {

@@ -4,7 +4,6 @@
 //! listener is on a loopback address and has a token.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use crate::admin::{AdminAddress, AdminSettings};
@@ -162,7 +161,7 @@ fn socket_path(field: &Field<'_>, path: &str) -> Option<PathBuf> {
         return field.refuse("the path of the socket is missing", "write unix:PATH");
     }
     let path = field.source().resolve(path);
-    match path.as_os_str().as_bytes().len() {
+    match path.as_os_str().len() {
         0..=LONGEST_SOCKET_PATH => Some(path),
         _ => field.refuse("a socket's path has at most 107 bytes", HINT),
     }

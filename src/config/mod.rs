@@ -118,7 +118,7 @@ impl Config {
         let tree = match raw::parse(text) {
             Ok(tree) => tree,
             Err(error) => {
-                report.redaction().hide_suspect_line(text, error.place.line);
+                report.redaction().hide_suspect_line(error.place.line);
                 let hint = "correct the YAML here; the other checks come after that";
                 report.add(&error.place, "", error.message, hint);
                 return Err(report.into_problems());

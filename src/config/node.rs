@@ -1,19 +1,18 @@
 //! A YAML document as a tree in which everything knows its place.
 //!
 //! Not here: how it is parsed (`raw`) and what it means (`field` and the readers above it). Maps
-//! keep their order and their repeated keys, so that a repeated key can be told with its place.
+//! keep their order and their repeated keys, so that a repeated key can be told with its place. No
+//! `Debug` here and above: the tree holds what the file holds, secrets among it.
 
 use std::ops::Range;
 
 /// A value and where it stands.
-#[derive(Debug)]
 pub(super) struct Node {
     pub(super) place: Place,
     pub(super) value: Value,
 }
 
 /// What a node holds.
-#[derive(Debug)]
 pub(super) enum Value {
     Bool(bool),
     Float,
@@ -25,7 +24,6 @@ pub(super) enum Value {
 }
 
 /// A key of a map and where it stands.
-#[derive(Debug)]
 pub(super) struct Key {
     pub(super) place: Place,
     pub(super) name: String,

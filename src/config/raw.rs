@@ -6,19 +6,12 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use serde::Deserializer;
-use serde::de::MapAccess;
-use serde::de::SeqAccess;
-use serde::de::Visitor;
-use serde_saphyr::DuplicateKeyPolicy;
-use serde_saphyr::Location;
-use serde_saphyr::MergeKeyPolicy;
-use serde_saphyr::MessageFormatter as _;
-use serde_saphyr::NonFiniteFloatPolicy;
-use serde_saphyr::Options;
-use serde_saphyr::Spanned;
-use serde_saphyr::UserMessageFormatter;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::{
+    DuplicateKeyPolicy, Error, Location, MergeKeyPolicy, MessageFormatter as _,
+    NonFiniteFloatPolicy, Options, Spanned, UserMessageFormatter,
+};
 
 use super::node::{Key, Node, Place, Value};
 
@@ -34,8 +27,16 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
     let parsed = serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, options());
     parsed.map(node).map_err(|error| SyntaxError {
         place: error.location().map_or_else(Place::start, place),
-        message: UserMessageFormatter.format_message(&error).into_owned(),
+        message: message(&error),
     })
+}
+
+fn message(error: &Error) -> String {
+    match error.without_snippet() {
+        // Not quoted: a password that begins with `!` is a tag to YAML.
+        Error::UnsupportedTag { .. } => "text that begins with `!` has to be in quotes".to_owned(),
+        other => UserMessageFormatter.format_message(other).into_owned(),
+    }
 }
 
 fn options() -> Options {

@@ -7,24 +7,32 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::node::{Node, Place, Value};
+use super::node::{Key, Node, Place, Value};
 use super::problem::Snippet;
 
 /// Keys whose values are secrets, at any depth.
 const SECRET_KEYS: [&str; 3] = ["admin_token", "password", "pepper"];
 /// What makes a line suspect where YAML could not be parsed and no key is known.
-const SECRET_WORDS: [&str; 5] = ["key", "pass", "pepper", "secret", "token"];
+const SECRET_WORDS: [&str; 7] = ["cred", "key", "pas", "pepper", "pw", "secret", "token"];
 const MASK: &str = "***";
 /// A longer line is cropped around the mark.
 const SHOWN: usize = 120;
 
-/// The parts of the file that are not shown.
-#[derive(Debug, Default)]
-pub(super) struct Redaction {
+/// The parts of a file that are not shown.
+pub(super) struct Redaction<'a> {
+    text: &'a str,
     hidden: RefCell<Vec<Range<usize>>>,
 }
 
-impl Redaction {
+impl<'a> Redaction<'a> {
+    /// Hides nothing yet.
+    pub(super) fn new(text: &'a str) -> Redaction<'a> {
+        Redaction {
+            text,
+            hidden: RefCell::default(),
+        }
+    }
+
     /// Hides everything in a document that is known to be a secret.
     pub(super) fn hide_secrets(&self, node: &Node) {
         match &node.value {
@@ -32,42 +40,49 @@ impl Redaction {
             Value::Map(entries) => {
                 for (key, node) in entries {
                     if SECRET_KEYS.contains(&key.name.as_str()) {
-                        self.hide_all_but_references(node);
+                        self.hide_all_but_references(key, node);
                     } else {
                         self.hide_secrets(node);
                     }
                 }
             }
-            Value::Text(text) if has_userinfo(text) => self.hide(node),
+            Value::Text(text) if has_userinfo(text) => self.hide(node.place.bytes.clone()),
             Value::Bool(_) | Value::Float | Value::Integer(_) | Value::Null | Value::Text(_) => {}
         }
     }
 
-    /// Hides every scalar of a node.
-    pub(super) fn hide_all(&self, node: &Node) {
-        node.each_scalar(&mut |scalar| self.hide(scalar));
+    /// Hides the value of a key: its scalars, wherever they stand, and the rest of the key's
+    /// line. YAML takes `#…`, `!…` and `&…` for a comment, a tag and an anchor; in a password
+    /// without quotes they are part of it.
+    pub(super) fn hide_value(&self, key: &Key, node: &Node) {
+        node.each_scalar(&mut |scalar| self.hide(scalar.place.bytes.clone()));
+        let from = key.place.bytes.end;
+        let rest = self.text.get(from..).and_then(|rest| rest.lines().next());
+        let rest = rest.unwrap_or("");
+        let value = rest.trim_start_matches([':', ' ']);
+        self.hide(from + rest.len() - value.len()..from + rest.len());
     }
 
     /// A secret's `{ file: … }` and `${env:…}` only say where it is, and may be shown.
-    fn hide_all_but_references(&self, node: &Node) {
+    fn hide_all_but_references(&self, key: &Key, node: &Node) {
         match &node.value {
-            Value::Map(entries) => {
+            Value::Map(entries) if entries.iter().any(|(key, _)| key.name == "file") => {
                 let others = entries.iter().filter(|(key, _)| key.name != "file");
-                others.for_each(|(_, node)| self.hide_all(node));
+                others.for_each(|(key, node)| self.hide_value(key, node));
             }
             Value::Text(text) if environment_variable(text).is_some() => {}
-            _ => self.hide_all(node),
+            _ => self.hide_value(key, node),
         }
     }
 
-    fn hide(&self, scalar: &Node) {
-        self.hidden.borrow_mut().push(scalar.place.bytes.clone());
+    fn hide(&self, range: Range<usize>) {
+        self.hidden.borrow_mut().push(range);
     }
 
     /// Hides what may be a secret in a line that could not be parsed: the value where the line
     /// speaks of a secret, and everything where it may be the inside of a longer text.
-    pub(super) fn hide_suspect_line(&self, text: &str, line: usize) {
-        let Some((start, content)) = line_of(text, line) else {
+    pub(super) fn hide_suspect_line(&self, line: usize) {
+        let Some((start, content)) = line_of(self.text, line) else {
             return;
         };
         let lower = content.to_ascii_lowercase();
@@ -78,13 +93,12 @@ impl Redaction {
             None if content.trim_start().starts_with("- ") && !suspect => return,
             None => 0,
         };
-        let end = start + content.len();
-        self.hidden.borrow_mut().push(start + from..end);
+        self.hide(start + from..start + content.len());
     }
 
     /// The line of a place, as it may be shown.
-    pub(super) fn snippet(&self, text: &str, place: &Place) -> Snippet {
-        let Some((start, content)) = line_of(text, place.line) else {
+    pub(super) fn snippet(&self, place: &Place) -> Snippet {
+        let Some((start, content)) = line_of(self.text, place.line) else {
             return Snippet {
                 width: 1,
                 ..Snippet::default()
@@ -123,10 +137,10 @@ pub(super) fn environment_variable(text: &str) -> Option<&str> {
     text.strip_prefix("${env:")?.strip_suffix('}')
 }
 
-/// Whether a text has the form of a URL with a user or a password.
-fn has_userinfo(text: &str) -> bool {
-    text.split_once("://")
-        .is_some_and(|(_, rest)| rest.contains('@'))
+/// Whether a text may be a URL with a password, also one with a slip in it.
+pub(super) fn has_userinfo(text: &str) -> bool {
+    text.split_once('@')
+        .is_some_and(|(before, _)| before.contains(':'))
 }
 
 /// A line by its number from 1: its offset in the text and its content without the line end.
@@ -186,29 +200,29 @@ mod tests {
     #[test]
     fn a_long_line_is_cropped_around_its_mark() {
         let line = format!("{}HERE{}", "a".repeat(300), "b".repeat(300));
-        let snippet = Redaction::default().snippet(&line, &at(301, 4));
+        let snippet = Redaction::new(&line).snippet(&at(301, 4));
         let text: Vec<char> = snippet.text.chars().collect();
         assert_eq!(text.len(), SHOWN);
         let marked: String = text[snippet.indent..snippet.indent + snippet.width]
             .iter()
             .collect();
         assert_eq!(marked, "HERE");
-        let end = Redaction::default().snippet(&line, &at(605, 0));
+        let end = Redaction::new(&line).snippet(&at(605, 0));
         assert_eq!((end.indent, end.width), (SHOWN - 1, 1));
     }
 
     #[test]
     fn control_characters_are_not_shown() {
-        let snippet = Redaction::default().snippet("a\u{1b}[31m\tb", &at(1, 1));
+        let snippet = Redaction::new("a\u{1b}[31m\tb").snippet(&at(1, 1));
         assert_eq!(snippet.text, "a\u{fffd}[31m b");
     }
 
     #[test]
     fn a_line_that_could_not_be_parsed_shows_no_secret() {
         let shown = |text: &str| {
-            let redaction = Redaction::default();
-            redaction.hide_suspect_line(text, 1);
-            redaction.snippet(text, &at(1, 1)).text
+            let redaction = Redaction::new(text);
+            redaction.hide_suspect_line(1);
+            redaction.snippet(&at(1, 1)).text
         };
         assert_eq!(shown("  password: \"hunter2"), "  password:***");
         assert_eq!(shown("url: redis://me:hunter2@h"), "url:***");

@@ -8,19 +8,16 @@ use std::path::{Path, PathBuf};
 
 use super::node::Place;
 use super::problem::{Problem, Problems};
-use super::redaction::Redaction;
+use super::redaction::{Redaction, has_userinfo};
 
 /// The file that is being read, and what is wrong with it so far.
-#[derive(Debug)]
 pub(super) struct Report<'a> {
     file: String,
-    text: &'a str,
     base: &'a Path,
-    redaction: Redaction,
+    redaction: Redaction<'a>,
     found: RefCell<Vec<Finding>>,
 }
 
-#[derive(Debug)]
 struct Finding {
     place: Place,
     path: String,
@@ -33,14 +30,13 @@ impl<'a> Report<'a> {
     pub(super) fn new(file: &str, text: &'a str, base: &'a Path) -> Report<'a> {
         Report {
             file: file.to_owned(),
-            text,
             base,
-            redaction: Redaction::default(),
+            redaction: Redaction::new(text),
             found: RefCell::default(),
         }
     }
 
-    pub(super) fn redaction(&self) -> &Redaction {
+    pub(super) fn redaction(&self) -> &Redaction<'a> {
         &self.redaction
     }
 
@@ -77,13 +73,12 @@ impl<'a> Report<'a> {
     pub(super) fn into_problems(self) -> Problems {
         let Report {
             file,
-            text,
             redaction,
             found,
             ..
         } = self;
         let problem = |finding: Finding| Problem {
-            snippet: redaction.snippet(text, &finding.place),
+            snippet: redaction.snippet(&finding.place),
             line: finding.place.line,
             column: finding.place.column,
             path: finding.path,
@@ -94,9 +89,13 @@ impl<'a> Report<'a> {
     }
 }
 
-/// A text of the file as it may stand in a message: short, and unable to steer a terminal.
+/// A text of the file as it may stand in a message: short, unable to steer a terminal, and no URL
+/// with a password.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
+    if has_userinfo(text) {
+        return "`***`".to_owned();
+    }
     let mut shown = String::new();
     for character in text.chars().take(LONGEST) {
         if character.is_control() {
@@ -120,6 +119,7 @@ mod tests {
     #[test]
     fn quoted_text_is_short_and_harmless() {
         assert_eq!(quoted("a\u{1b}[31m"), "`a\\u{1b}[31m`");
+        assert_eq!(quoted("redis:/me:hunter2@host"), "`***`");
         assert_eq!(quoted(&"x".repeat(90)), format!("`{}…`", "x".repeat(80)));
     }
 }

@@ -206,7 +206,7 @@ fn access(field: &Field<'_>, catalogue: &Catalogue<'_>) -> Option<Access> {
             }
         }),
         Value::Text(word) => field.refuse(format!("unknown access {}", quoted(word)), ACCESS),
-        _ => field.mismatch("who may use this route", ACCESS),
+        _ => field.mismatch("an access rule", ACCESS),
     }
 }
 

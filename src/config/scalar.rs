@@ -34,6 +34,14 @@ const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 impl Field<'_> {
     /// A length of time, such as `500ms` or `10m`; never zero.
     pub(super) fn duration(&self) -> Option<Duration> {
+        match self.duration_or_zero()? {
+            Duration::ZERO => self.refuse("a duration of zero", "nothing can wait for no time"),
+            duration => Some(duration),
+        }
+    }
+
+    /// A length of time that may be zero.
+    pub(super) fn duration_or_zero(&self) -> Option<Duration> {
         const HINT: &str = "write a whole number and a unit: 500ms, 5s, 10m, 1h, 30d";
         let Value::Text(text) = self.value() else {
             return self.mismatch("a duration", HINT);
@@ -42,7 +50,6 @@ impl Field<'_> {
             return self.refuse(format!("{} is not a duration", quoted(text)), HINT);
         };
         match Duration::from_millis(millis) {
-            Duration::ZERO => self.refuse("a duration of zero", "nothing can wait for no time"),
             long if long > LONGEST => self.refuse("longer than a year", "write at most 365d"),
             duration => Some(duration),
         }
@@ -65,7 +72,7 @@ impl Field<'_> {
     /// A size within bounds.
     pub(super) fn size_within(&self, bounds: RangeInclusive<u64>) -> Option<usize> {
         let size = self.size()?;
-        self.bounded(size, bounds)
+        self.bounded(size.into(), bounds, size_text)
     }
 
     /// A whole number within bounds.
@@ -73,22 +80,32 @@ impl Field<'_> {
         let Value::Integer(count) = self.value() else {
             return self.mismatch("a whole number", "write digits only");
         };
-        // What does not fit is out of bounds, too.
-        self.bounded(u64::try_from(*count).unwrap_or(u64::MAX), bounds)
+        self.bounded(*count, bounds, |count| count.to_string())
     }
 
-    fn bounded<T: TryFrom<u64>>(&self, value: u64, bounds: RangeInclusive<u64>) -> Option<T> {
-        let within = bounds.contains(&value).then(|| T::try_from(value).ok());
-        if let Some(Some(value)) = within {
+    fn bounded<T: TryFrom<u64>>(
+        &self,
+        value: i128,
+        bounds: RangeInclusive<u64>,
+        shown: fn(u64) -> String,
+    ) -> Option<T> {
+        let within = u64::try_from(value)
+            .ok()
+            .filter(|value| bounds.contains(value));
+        // On a machine where T is narrower than the bounds, what does not fit is too large.
+        if let Some(value) = within.and_then(|value| T::try_from(value).ok()) {
             return Some(value);
         }
         let (least, most) = bounds.into_inner();
-        let message = if value < least {
+        let message = if value < i128::from(least) {
             "too small"
         } else {
             "too large"
         };
-        self.refuse(message, format!("write {least} to {most}"))
+        self.refuse(
+            message,
+            format!("write {} to {}", shown(least), shown(most)),
+        )
     }
 
     /// `true` or `false`.
@@ -158,6 +175,15 @@ pub(super) fn name_fault(name: &str) -> Option<&'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let valid = !name.is_empty() && name.len() <= 64 && name.bytes().all(allowed);
     (!valid).then_some("write 1 to 64 of the characters A-Z a-z 0-9 _ - .")
+}
+
+/// A number of bytes in the largest unit that divides it.
+fn size_text(bytes: u64) -> String {
+    let (unit, factor) = SIZE_UNITS
+        .into_iter()
+        .rfind(|(_, factor)| bytes.is_multiple_of(*factor))
+        .unwrap_or(SIZE_UNITS[0]);
+    format!("{}{unit}", bytes / factor)
 }
 
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {

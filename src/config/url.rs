@@ -24,11 +24,7 @@ impl<'a> Field<'a> {
     pub(super) fn url(&self, form: &str) -> Option<Url<'a>> {
         let text = self.text()?;
         let hint = format!("write it as {form}");
-        // Not quoted: it may hold a password.
-        if text
-            .split_once("://")
-            .is_some_and(|(_, rest)| rest.contains('@'))
-        {
+        if text.contains('@') {
             return self.refuse("a URL here has no user and no password (no `@`)", hint);
         }
         match parse(text) {

@@ -58,6 +58,13 @@ impl Handler for Gateway {
         request: Result<Request<Incoming>, Malformed>,
     ) -> Response<ResponseBody> {
         let connection = Connection::after(request.as_ref().ok());
+        if let Err(malformed) = request {
+            self.recorder()
+                .metrics
+                .malformed_requests
+                .with_label_values(&[malformed.label()])
+                .inc();
+        }
         let id = self.request_id(request.as_ref().ok());
         let mut record = Record::start(self.recorder(), peer.address().ip(), id);
         let worker = self.worker();

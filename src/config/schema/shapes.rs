@@ -1,67 +1,22 @@
-//! The JSON Schema of `gateway.yaml`, from which editors complete and explain.
-//!
-//! Not here: reading; nothing is deserialized into these shapes. They say once more what the
-//! readers know, with a sentence for people; `tests/config.rs` holds both to the same keys and the
-//! same defaults, and holds docs/configuration.md and the example to these.
+//! The sections of `gateway.yaml`, key by key. The doc comments are what editors show.
 
 #![expect(dead_code, reason = "the shapes are only described, never built")]
 
 use std::collections::BTreeMap;
 
-use schemars::generate::SchemaSettings;
-use schemars::transform::{Transform, transform_subschemas};
-use schemars::{JsonSchema, Schema};
-use serde_json::Value;
+use schemars::JsonSchema;
 
-/// The JSON Schema (draft 2020-12) of `gateway.yaml`.
-pub fn schema() -> Value {
-    let settings = SchemaSettings::draft2020_12().with_transform(WithoutNull);
-    let schema = settings.into_generator().into_root_schema_for::<Gateway>();
-    schema.to_value()
-}
-
-/// `Option` here means that the key may be left out, not that it may be null.
-#[derive(Clone)]
-struct WithoutNull;
-
-impl Transform for WithoutNull {
-    fn transform(&mut self, schema: &mut Schema) {
-        if let Some(Value::Array(types)) = schema.get_mut("type") {
-            types.retain(|name| name != "null");
-            if let [only] = types.as_slice() {
-                let only = only.clone();
-                schema.insert("type".to_owned(), only);
-            }
-        }
-        if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
-            choices.retain(|choice| choice["type"] != "null");
-            if let [Value::Object(only)] = choices.as_slice() {
-                let only = only.clone();
-                schema.remove("anyOf");
-                only.into_iter().for_each(|(key, value)| {
-                    schema.insert(key, value);
-                });
-            }
-        }
-        transform_subschemas(self, schema);
-    }
-}
+use super::values::{
+    Access, AccessLog, Algorithm, Audience, Checksum, Duration, Environment, Host, Identity,
+    Method, PlaintextCredentials, Revocation, Secret, Size, TokenType,
+};
 
 /// Portcullis: gateway.yaml
 ///
 /// Relative paths are relative to the folder of this file.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes YAML; nothing is read into it")]
-struct InternalToken {
-    /// The P-256 private key (PEM) that signs them, the same on every gateway of a fleet; where it
-    /// is left out, one that lives as long as the process.
-    key: String,
-}
-
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct Gateway {
+pub(super) struct Gateway {
     /// What is listened on.
     listen: Option<Listen>,
     /// The server's own certificates.
@@ -104,6 +59,14 @@ struct Gateway {
     /// How many workers serve requests; one per core where it is left out.
     #[schemars(range(min = 1, max = 1024))]
     workers: Option<u32>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct InternalToken {
+    /// The P-256 private key (PEM) that signs them, the same on every gateway of a fleet; where
+    /// `internal_token` is left out, one that lives as long as the process.
+    key: String,
 }
 
 #[derive(JsonSchema)]
@@ -292,34 +255,6 @@ struct Route {
 }
 
 #[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Access {
-    /// `authenticated`: holders of any valid credential.
-    Word(AccessWord),
-    /// Exactly one of these.
-    Choice(AccessChoice),
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum AccessWord {
-    Authenticated,
-}
-
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields, extend("minProperties" = 1, "maxProperties" = 1))]
-struct AccessChoice {
-    /// Holders of all of these.
-    #[schemars(length(min = 1))]
-    scopes: Option<Vec<String>>,
-    /// Holders of at least one of these.
-    #[schemars(length(min = 1))]
-    any_scope: Option<Vec<String>>,
-    /// Everyone, without a look at credentials; say why.
-    public: Option<String>,
-}
-
-#[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Limits {
     /// Open connections in all.
@@ -360,136 +295,4 @@ struct Timeouts {
     /// Between two reads of a request body, and for an answer's bytes to be taken.
     #[schemars(extend("default" = "30s"))]
     body: Option<Duration>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum AccessLog {
-    Word(AccessLogWord),
-    File(AccessLogFile),
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum AccessLogWord {
-    Stdout,
-    Off,
-}
-
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct AccessLogFile {
-    /// The file that lines are appended to; reopened on SIGHUP.
-    file: String,
-}
-
-/// A secret: `{ file: path }`, `${env:NAME}`, or, where it is allowed, the value itself.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Secret {
-    Text(String),
-    File(SecretFile),
-}
-
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct SecretFile {
-    /// A file that only its owner may read; white space around the secret is not part of it.
-    file: String,
-}
-
-/// One, or a list of which one is enough.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Audience {
-    One(String),
-    Several(#[schemars(length(min = 1))] Vec<String>),
-}
-
-/// A whole number and a unit: `500ms`, `5s`, `10m`, `1h`, `30d`.
-#[derive(JsonSchema)]
-struct Duration(#[schemars(regex(pattern = "^[0-9]+(ms|s|m|h|d)$"))] String);
-
-/// Bytes: a whole number, with a unit or without: `512B`, `64KiB`, `10MiB`, `1GiB`.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Size {
-    Bytes(u64),
-    Text(#[schemars(regex(pattern = "^[0-9]+(B|KiB|MiB|GiB)$"))] String),
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum PlaintextCredentials {
-    Report,
-    Revoke,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum Checksum {
-    Required,
-    Optional,
-}
-
-#[derive(JsonSchema)]
-enum Algorithm {
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    Ed25519,
-}
-
-#[derive(JsonSchema)]
-enum TokenType {
-    #[schemars(rename = "at+jwt")]
-    AccessToken,
-    #[schemars(rename = "any")]
-    Any,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum Revocation {
-    Log,
-    None,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum Environment {
-    Live,
-    Test,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum Identity {
-    Headers,
-    Jwt,
-    None,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum Host {
-    Preserve,
-    Upstream,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "UPPERCASE")]
-enum Method {
-    Delete,
-    Get,
-    Head,
-    Options,
-    Patch,
-    Post,
-    Put,
 }
