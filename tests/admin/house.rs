@@ -44,7 +44,7 @@ impl House {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Clock::manual(Timestamp::from_millis(1_790_000_000_123));
         let store = open(folder.path(), &clock);
-        let dropped = Metrics::new().audit_dropped.clone();
+        let dropped = Metrics::new().audit_dropped;
         let audit = AuditLog::open(&folder.path().join("audit.jsonl"), clock.clone(), dropped);
         let audit = audit.expect("opens");
         let desk = KeyDesk::new(KeyDeskParts {
