@@ -1,7 +1,7 @@
 //! TLS: which certificates, which parameters, and who is on the other end once it is set up.
 //!
 //! Not here: bytes of HTTP. Invariants: only AEAD suites of TLS 1.2 and 1.3 and no 0-RTT; a
-//! [`TlsPeer`] carries the names of the very certificate that its handshake used; resumption stays
+//! [`super::TlsPeer`] carries the names of the very certificate that its handshake used; resumption stays
 //! within one set of certificates, since every set has a ticket key of its own, and within one
 //! name, which rustls checks.
 

@@ -1,6 +1,6 @@
 //! Which header fields cross the gateway, in both directions.
 //!
-//! The upstream request is built from nothing: only fields that [`crosses`] are copied, and the
+//! The upstream request is built from nothing: only fields whose [`fate`] is to cross are copied, and the
 //! gateway's own are set after that, so nothing a client sends can stand in for them
 //! (identity.md §8; `security.md` rows 41, 46, 71, 72, 74 to 80). Names are compared after folding
 //! away everything but letters and digits, since servers map `X_Auth.Subject` and `X-Auth-Subject`

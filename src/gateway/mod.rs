@@ -1,7 +1,7 @@
 //! One request, from intake to record: the story of this product on one page.
 //!
 //! [`Gateway`] is what stands behind the edge, one per worker. A request that came over TLS goes
-//! through [`Gateway::admit_and_forward`], a line a step; each step takes what the one before gave,
+//! through `Gateway::admit_and_forward`, a line a step; each step takes what the one before gave,
 //! and only the last reaches an upstream. Not here: sockets ([`crate::edge`],
 //! [`crate::upstream`]) and what makes a credential good ([`crate::auth`]). Invariant: every
 //! request gets one answer and one record, whatever happens.

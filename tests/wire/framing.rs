@@ -159,7 +159,7 @@ fn rows_19_to_26_lines_names_and_versions() {
         (with("x: a\rb\r\n"), 400),
         (with("x: a\r\n folded\r\n"), 400),
         (
-            format!("GET /v1/domains HTTP/1.1\r\n host: api.osir.com\r\n\r\n"),
+            "GET /v1/domains HTTP/1.1\r\n host: api.osir.com\r\n\r\n".into(),
             400,
         ),
         (with("x : a\r\n"), 400),

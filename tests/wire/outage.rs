@@ -1,6 +1,8 @@
 //! A Redis store that hangs, is away, comes back, or was never there (row 110).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::support::{Gateway, RedisServer, Setup, UNAUTHORIZED, Upstream, eventually};
 

@@ -9,9 +9,11 @@ mod upstream;
 pub use client::{Answer, Raw, Tls};
 pub use gateway::{Gateway, Setup};
 pub use redis::{PASSWORD as REDIS_PASSWORD, RedisServer};
-pub use upstream::{Received, Reply, Upstream};
+pub use upstream::{Reply, Upstream};
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Waits for something that another thread brings about; fails the test if it does not come.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
