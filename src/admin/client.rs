@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Channel, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -28,7 +28,8 @@ use crate::secret::Secret;
 #[derive(Clone, Debug)]
 pub struct AdminClient {
     address: AdminAddress,
-    token: Option<Secret>,
+    /// The whole value of `Authorization`, marked sensitive.
+    token: Option<HeaderValue>,
 }
 
 /// Why a call failed.
@@ -67,6 +68,9 @@ pub enum ClientError {
         /// Its own words.
         message: String,
     },
+    /// A token that no header can carry.
+    #[error("the admin token holds a character that is not visible ASCII")]
+    Token,
 }
 
 /// To connect.
@@ -90,12 +94,15 @@ impl Upload for Channel<Bytes, io::Error> {}
 
 impl AdminClient {
     /// For the gateway at `address`; `token` is needed on TCP.
-    pub fn new(address: AdminAddress, token: Option<Secret>) -> Result<AdminClient, ClientError> {
+    pub fn new(address: AdminAddress, token: Option<&Secret>) -> Result<AdminClient, ClientError> {
         match &address {
             AdminAddress::Tcp(socket) if !socket.ip().is_loopback() => {
                 Err(ClientError::NotLoopback(address))
             }
-            AdminAddress::Tcp(_) | AdminAddress::Unix(_) => Ok(AdminClient { address, token }),
+            AdminAddress::Tcp(_) | AdminAddress::Unix(_) => {
+                let token = token.map(bearer).transpose()?;
+                Ok(AdminClient { address, token })
+            }
         }
     }
 
@@ -193,12 +200,11 @@ impl AdminClient {
             .header(header::HOST, host)
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
-            let value = format!("Bearer {}", token.expose());
-            request = request.header(header::AUTHORIZATION, value);
+            request = request.header(header::AUTHORIZATION, token);
         }
         request
             .body(body)
-            .expect("ids are encoded and a token file holds visible characters")
+            .expect("the path is encoded and the token is a header value already")
     }
 
     async fn exchange<T: DeserializeOwned>(
@@ -287,6 +293,13 @@ impl AdminClient {
             source: source.into(),
         }
     }
+}
+
+fn bearer(token: &Secret) -> Result<HeaderValue, ClientError> {
+    let value = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
+    let mut value = HeaderValue::from_str(&value).map_err(|_| ClientError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Sends a file; stops when it ends or nobody takes it any more.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Failure;
+use super::output::say;
 use crate::dev::certificates::{self, DEFAULT_HOSTS};
 
 /// What to make.
@@ -24,12 +25,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         arguments.hosts.clone()
     };
     let files = certificates::make(&arguments.out, &hosts)?;
-    println!("CA:          {}", files.ca.display());
-    println!(
-        "certificate: {} (for {})",
-        files.cert.display(),
-        hosts.join(", ")
-    );
-    println!("key:         {}", files.key.display());
-    Ok(())
+    say(format_args!("CA:          {}", files.ca.display()))?;
+    let (cert, names) = (files.cert.display(), hosts.join(", "));
+    say(format_args!("certificate: {cert} (for {names})"))?;
+    say(format_args!("key:         {}", files.key.display()))
 }

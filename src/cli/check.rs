@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::output::say;
 use super::{Cli, Failure};
 use crate::edge::Edge;
 use crate::observe::Metrics;
@@ -11,9 +12,8 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
     // What only the rooms themselves can tell: whether a key fits its certificate.
     Edge::new(&config.edge, Arc::new(Metrics::new()))?;
     let (routes, upstreams) = (config.gateway.routes.len(), config.upstreams.len());
-    println!(
-        "{}: valid ({routes} routes, {upstreams} upstreams)",
-        cli.config.display()
-    );
-    Ok(())
+    let file = cli.config.display();
+    say(format_args!(
+        "{file}: valid ({routes} routes, {upstreams} upstreams)"
+    ))
 }

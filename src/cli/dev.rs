@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Failure;
+use super::output::say;
 use crate::dev::{self, Options};
 
 /// Where everything is to be.
@@ -38,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         state: arguments.state.clone(),
     };
     let dev = dev::start(&options)?;
-    println!("{}", dev.ready());
+    say(dev.ready())?;
     if let Some(file) = &arguments.ready_file {
         dev.ready().write(file)?;
     }

@@ -3,13 +3,12 @@
 use std::io::Read as _;
 use std::net::IpAddr;
 
-use anyhow::Context as _;
 use serde_json::Value;
 
 use super::output::{self, Format};
 use super::{Cli, Failure, manage, runtime};
 use crate::policy::{ExplainCredential, ExplainRequest};
-use crate::scope::{Scope, ScopeSet};
+use crate::scope::Scope;
 use crate::secret::Secret;
 
 /// The request that is thought of.
@@ -20,14 +19,14 @@ pub(super) struct Arguments {
     /// Its path, perhaps with a query.
     path: String,
     /// With this API key; `-` reads it from standard input, which `ps` does not show.
-    #[arg(long, conflicts_with_all = ["token", "scopes"])]
-    key: Option<String>,
+    #[arg(long, conflicts_with_all = ["token", "scopes"], value_parser = hidden)]
+    key: Option<Secret>,
     /// With this access token; `-` reads it from standard input.
-    #[arg(long, conflicts_with = "scopes")]
-    token: Option<String>,
+    #[arg(long, conflicts_with = "scopes", value_parser = hidden)]
+    token: Option<Secret>,
     /// As someone with these scopes, separated by commas.
-    #[arg(long, value_delimiter = ',')]
-    scopes: Option<Vec<String>>,
+    #[arg(long, value_delimiter = ',', value_parser = Scope::parse)]
+    scopes: Option<Vec<Scope>>,
     /// To this host.
     #[arg(long)]
     host: Option<String>,
@@ -41,7 +40,7 @@ pub(super) fn run(cli: &Cli, arguments: &Arguments) -> Result<(), Failure> {
     let explanation = runtime()?.block_on(ask(cli, &request))?;
     match cli.format {
         Format::Json => output::json(&explanation)?,
-        Format::Table => print(&explanation),
+        Format::Table => print(&explanation)?,
     }
     match explanation["verdict"].as_str() {
         Some("allow") => Ok(()),
@@ -65,7 +64,7 @@ impl Arguments {
         let credential = match (&self.key, &self.token, &self.scopes) {
             (Some(key), _, _) => ExplainCredential::Key(secret(key)?),
             (_, Some(token), _) => ExplainCredential::Token(secret(token)?),
-            (_, _, Some(scopes)) => ExplainCredential::Scopes(scope_set(scopes)?),
+            (_, _, Some(scopes)) => ExplainCredential::Scopes(scopes.iter().cloned().collect()),
             (None, None, None) => ExplainCredential::None,
         };
         Ok(ExplainRequest {
@@ -78,23 +77,21 @@ impl Arguments {
     }
 }
 
-fn scope_set(names: &[String]) -> Result<ScopeSet, Failure> {
-    let scopes = names
-        .iter()
-        .map(|name| Scope::parse(name).context(name.clone()));
-    Ok(scopes.collect::<Result<_, _>>()?)
+/// Into a type that no `Debug` shows.
+fn hidden(argument: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(argument))
 }
 
-fn secret(argument: &str) -> Result<Secret, Failure> {
-    if argument != "-" {
-        return Ok(Secret::new(argument));
+fn secret(argument: &Secret) -> Result<Secret, Failure> {
+    if argument.expose() != "-" {
+        return Ok(argument.clone());
     }
     let mut text = zeroize::Zeroizing::new(String::new());
     std::io::stdin().take(16 * 1024).read_to_string(&mut text)?;
     Ok(Secret::new(text.trim()))
 }
 
-fn print(explanation: &Value) {
+fn print(explanation: &Value) -> Result<(), Failure> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let checks = explanation["checks"].as_array();
     let rows: Vec<_> = checks
@@ -108,9 +105,11 @@ fn print(explanation: &Value) {
             ]
         })
         .collect();
-    output::table(["STEP", "VERDICT", "DETAIL"], &rows);
+    output::table(["STEP", "VERDICT", "DETAIL"], &rows)?;
     let verdict = text(&explanation["verdict"]);
     let status = explanation["status"].as_u64().unwrap_or(0);
     let (route, upstream) = (text(&explanation["route"]), text(&explanation["upstream"]));
-    println!("{verdict} ({status}), route {route}, upstream {upstream}");
+    output::say(format_args!(
+        "{verdict} ({status}), route {route}, upstream {upstream}"
+    ))
 }

@@ -1,18 +1,20 @@
 //! `portcullis key …`: API keys, on a running gateway or directly on its store.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use ipnet::IpNet;
 use tokio::io::AsyncReadExt as _;
+use zeroize::Zeroizing;
 
 use super::manage::Desk;
-use super::output::{self, Format};
+use super::moment::parse_moment;
+use super::output::{self, Format, say};
 use super::{Cli, Failure, runtime};
 use crate::admin::{CreatedKey, KeyView, NewKeyBody};
-use crate::auth::{ImportReport, KeyDesk, NewKeyRequest, parse_allowed_ip};
-use crate::clock::{Clock, Timestamp};
+use crate::auth::{Import, ImportReport, KeyDesk, NewKeyRequest, parse_allowed_ip};
+use crate::clock::Timestamp;
 use crate::environment::Environment;
 use crate::id::{AccountId, KeyId};
 use crate::scope::Scope;
@@ -26,18 +28,20 @@ pub(super) enum Command {
     /// List keys.
     List {
         /// Only this account's.
-        #[arg(long)]
-        account: Option<String>,
+        #[arg(long, value_parser = AccountId::parse)]
+        account: Option<AccountId>,
     },
     /// Show one key.
     Show {
         /// Its id.
-        id: String,
+        #[arg(value_parser = KeyId::parse)]
+        id: KeyId,
     },
     /// Revoke one key, at once and for good.
     Revoke {
         /// Its id.
-        id: String,
+        #[arg(value_parser = KeyId::parse)]
+        id: KeyId,
     },
     /// Take over the keys of a live API: one JSON object a line with the members key, account,
     /// name and scopes, and perhaps id, env, not_before, expires_at and allowed_ips.
@@ -51,14 +55,14 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct CreateArguments {
     /// The account that it acts for.
-    #[arg(long)]
-    account: String,
+    #[arg(long, value_parser = AccountId::parse)]
+    account: AccountId,
     /// A label for people.
     #[arg(long)]
     name: String,
     /// What it may do; may be repeated.
-    #[arg(long = "scope", required = true, value_name = "SCOPE")]
-    scopes: Vec<String>,
+    #[arg(long = "scope", required = true, value_name = "SCOPE", value_parser = Scope::parse)]
+    scopes: Vec<Scope>,
     /// When it ends: from now (90d, 12h) or an RFC 3339 time. Never, if left out.
     #[arg(long, value_parser = parse_moment)]
     expires: Option<Timestamp>,
@@ -69,8 +73,8 @@ pub(super) struct CreateArguments {
     #[arg(long = "env", value_enum, default_value_t = Env::Live)]
     environment: Env,
     /// An address or network that it may be used from; may be repeated. Any, if left out.
-    #[arg(long = "allow-ip", value_name = "CIDR")]
-    allow_ip: Vec<String>,
+    #[arg(long = "allow-ip", value_name = "CIDR", value_parser = parse_allowed_ip)]
+    allow_ip: Vec<IpNet>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -87,16 +91,16 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
         let desk = Desk::open(cli).await?;
         match command {
             Command::Create(arguments) => create(cli, &desk, arguments).await,
-            Command::List { account } => list(cli, &desk, account.as_deref()).await,
-            Command::Show { id } => show(cli, &desk, &parse_id(id)?).await,
-            Command::Revoke { id } => revoke(cli, &desk, &parse_id(id)?).await,
+            Command::List { account } => list(cli, &desk, account.as_ref()).await,
+            Command::Show { id } => show(cli, &desk, id).await,
+            Command::Revoke { id } => revoke(cli, &desk, id).await,
             Command::Import { file } => import(cli, &desk, file).await,
         }
     })
 }
 
 async fn create(cli: &Cli, desk: &Desk, arguments: &CreateArguments) -> Result<(), Failure> {
-    let request = arguments.request()?;
+    let request = arguments.request();
     let created = match desk {
         Desk::Gateway(client) => client.create_key(&NewKeyBody::from(&request)).await?,
         Desk::Store(desk) => {
@@ -107,47 +111,37 @@ async fn create(cli: &Cli, desk: &Desk, arguments: &CreateArguments) -> Result<(
     if cli.format == Format::Json {
         return output::json(&created);
     }
-    println!("id:      {}", created.id);
-    println!("key:     {}", created.key.expose());
-    println!("scopes:  {}", created.scopes);
-    println!(
-        "expires: {}",
-        created.expires_at.as_deref().unwrap_or("never")
-    );
-    if std::io::stderr().is_terminal() {
-        eprintln!("This is the only time that the key is shown.");
-    }
+    let expires = created.expires_at.as_deref().unwrap_or("never");
+    say(format_args!("id:      {}", created.id))?;
+    say(format_args!("key:     {}", created.key.expose()))?;
+    say(format_args!("scopes:  {}", created.scopes))?;
+    say(format_args!("expires: {expires}"))?;
+    eprintln!("The key is shown this once; only its digest is kept.");
     Ok(())
 }
 
 impl CreateArguments {
-    fn request(&self) -> Result<NewKeyRequest, Failure> {
-        let scopes = self
-            .scopes
-            .iter()
-            .map(|scope| Scope::parse(scope).context(scope.clone()));
-        let nets = self.allow_ip.iter().map(|net| parse_allowed_ip(net));
-        Ok(NewKeyRequest {
-            account: AccountId::parse(&self.account)?,
+    fn request(&self) -> NewKeyRequest {
+        NewKeyRequest {
+            account: self.account.clone(),
             name: self.name.clone(),
             environment: match self.environment {
                 Env::Live => Environment::Live,
                 Env::Test => Environment::Test,
             },
-            scopes: scopes.collect::<Result<_, _>>()?,
+            scopes: self.scopes.iter().cloned().collect(),
             not_before: self.not_before,
             expires_at: self.expires,
-            allowed_ips: nets.collect::<Result<_, _>>()?,
-        })
+            allowed_ips: self.allow_ip.clone(),
+        }
     }
 }
 
-async fn list(cli: &Cli, desk: &Desk, account: Option<&str>) -> Result<(), Failure> {
-    let account = account.map(AccountId::parse).transpose()?;
+async fn list(cli: &Cli, desk: &Desk, account: Option<&AccountId>) -> Result<(), Failure> {
     let mut keys = Vec::new();
     let mut after = None;
     loop {
-        let (page, next) = page(desk, after.as_ref(), account.as_ref()).await?;
+        let (page, next) = page(desk, after.as_ref(), account).await?;
         keys.extend(page);
         if next.is_none() {
             break;
@@ -163,8 +157,7 @@ async fn list(cli: &Cli, desk: &Desk, account: Option<&str>) -> Result<(), Failu
             "ID", "ACCOUNT", "NAME", "ENV", "SCOPES", "EXPIRES", "STATE", "HINT",
         ],
         &rows,
-    );
-    Ok(())
+    )
 }
 
 async fn page(
@@ -227,8 +220,7 @@ fn show_key(cli: &Cli, key: &KeyView) -> Result<(), Failure> {
             ]
         })
         .collect();
-    output::table(["FIELD", "VALUE"], &rows);
-    Ok(())
+    output::table(["FIELD", "VALUE"], &rows)
 }
 
 async fn revoke(cli: &Cli, desk: &Desk, id: &KeyId) -> Result<(), Failure> {
@@ -244,12 +236,8 @@ async fn revoke(cli: &Cli, desk: &Desk, id: &KeyId) -> Result<(), Failure> {
     if cli.format == Format::Json {
         return output::json(&key);
     }
-    println!(
-        "{} is revoked since {}",
-        key.id,
-        key.revoked_at.as_deref().unwrap_or("now")
-    );
-    Ok(())
+    let since = key.revoked_at.as_deref().unwrap_or("now");
+    say(format_args!("{} is revoked since {since}", key.id))
 }
 
 async fn import(cli: &Cli, desk: &Desk, file: &PathBuf) -> Result<(), Failure> {
@@ -267,7 +255,7 @@ async fn import(cli: &Cli, desk: &Desk, file: &PathBuf) -> Result<(), Failure> {
     };
     match cli.format {
         Format::Json => output::json(&report)?,
-        Format::Table => print_report(&report),
+        Format::Table => print_report(&report)?,
     }
     if report.refused > 0 {
         Err(Failure::Negative)
@@ -281,52 +269,34 @@ async fn feed(
     lines: &mut (impl tokio::io::AsyncRead + Unpin),
 ) -> Result<ImportReport, Failure> {
     let mut import = desk.import(Desk::actor());
-    let mut buffer = vec![0; 64 * 1024];
+    match feed_all(&mut import, lines).await {
+        Ok(()) => Ok(import.finish().await?),
+        Err(failure) => {
+            import.abandon().await;
+            Err(failure)
+        }
+    }
+}
+
+async fn feed_all(
+    import: &mut Import<'_>,
+    lines: &mut (impl tokio::io::AsyncRead + Unpin),
+) -> Result<(), Failure> {
+    let mut buffer = Zeroizing::new(vec![0; 64 * 1024]);
     loop {
         match lines.read(&mut buffer).await? {
-            0 => return Ok(import.finish().await?),
+            0 => return Ok(()),
             read => import.feed(&buffer[..read]).await?,
         }
     }
 }
 
-fn print_report(report: &ImportReport) {
+fn print_report(report: &ImportReport) -> Result<(), Failure> {
     for note in &report.notes {
         eprintln!("line {}: {}", note.line, note.reason);
     }
-    println!(
+    say(format_args!(
         "{} created, {} there already, {} refused",
         report.created, report.existing, report.refused
-    );
-}
-
-fn parse_id(text: &str) -> Result<KeyId, Failure> {
-    KeyId::parse(text)
-        .context("not a key id")
-        .map_err(Failure::from)
-}
-
-/// `90d`, `12h`, `30m`, `45s` from now, or an RFC 3339 time.
-fn parse_moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
-        return Ok(Timestamp::from_millis(instant.as_millisecond()));
-    }
-    let amount = text
-        .get(..text.len().saturating_sub(1))
-        .and_then(|n| n.parse::<u64>().ok());
-    let unit = match text.chars().last() {
-        Some('s') => Some(1),
-        Some('m') => Some(60),
-        Some('h') => Some(60 * 60),
-        Some('d') => Some(24 * 60 * 60),
-        _ => None,
-    };
-    let seconds = amount
-        .zip(unit)
-        .and_then(|(amount, unit)| amount.checked_mul(unit));
-    let seconds = seconds.filter(|seconds| *seconds > 0);
-    let seconds = seconds.ok_or("write 90d, 12h, 30m, 45s or an RFC 3339 time")?;
-    Ok(Clock::system()
-        .now()
-        .plus(std::time::Duration::from_secs(seconds)))
+    ))
 }

@@ -40,7 +40,9 @@ impl Desk {
 
     /// Who the audit log says it was.
     pub(super) fn actor() -> Actor {
-        Actor::Cli { uid: current_uid() }
+        Actor::Cli {
+            uid: rustix::process::getuid().as_raw(),
+        }
     }
 }
 
@@ -58,7 +60,7 @@ pub(super) fn client_of_environment() -> Result<Option<AdminClient>, Failure> {
     let token = std::env::var("PORTCULLIS_ADMIN_TOKEN")
         .ok()
         .map(Secret::new);
-    Ok(Some(AdminClient::new(address, token)?))
+    Ok(Some(AdminClient::new(address, token.as_ref())?))
 }
 
 /// The admin API that the configuration names, if a gateway answers there.
@@ -66,7 +68,7 @@ pub(super) async fn running_gateway(config: &Config) -> Result<Option<AdminClien
     let Some(address) = &config.admin.admin else {
         return Ok(None);
     };
-    let client = AdminClient::new(address.clone(), config.admin.token.clone())?;
+    let client = AdminClient::new(address.clone(), config.admin.token.as_ref())?;
     match client.probe().await {
         Ok(()) => Ok(Some(client)),
         Err(ClientError::NotRunning { .. }) => Ok(None),
@@ -99,10 +101,4 @@ fn open_store(config: &Config) -> Result<KeyDesk, Failure> {
         clock,
         audit,
     }))
-}
-
-/// The user id of this process, as `/proc` tells it; 0 where there is none.
-fn current_uid() -> u32 {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").map_or(0, |process| process.uid())
 }

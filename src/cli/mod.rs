@@ -9,11 +9,13 @@ mod dev;
 mod explain;
 mod key;
 mod manage;
+mod moment;
 mod output;
 mod routes;
 mod schema;
 mod serve;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -87,6 +89,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 /// Runs a command.
 pub fn run(cli: &Cli) -> ExitCode {
     log_to_stderr();
+    leave_no_core();
     let done = match &cli.command {
         Command::Serve => serve::run(cli),
         Command::Dev(arguments) => dev::run(arguments),
@@ -104,6 +107,8 @@ pub fn run(cli: &Cli) -> ExitCode {
             eprintln!("{problems}");
             CONFIG_INVALID
         }
+        // Whoever read stdout has seen enough.
+        Err(Failure::Other(error)) if is_broken_pipe(&error) => DONE,
         Err(Failure::Other(error)) => {
             eprintln!("error: {error:#}");
             FAILED
@@ -117,16 +122,38 @@ impl Cli {
     }
 }
 
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 /// `PORTCULLIS_LOG` holds a filter as tracing-subscriber writes them; the default is `info`.
+/// JSON for programs, text where a person looks on.
 fn log_to_stderr() {
     let filter =
         EnvFilter::try_from_env("PORTCULLIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // A second subscriber in one process is only a test's.
-    let _ = tracing_subscriber::fmt()
-        .json()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
+        .with_writer(std::io::stderr);
+    // A second subscriber in one process is only a test's.
+    let _ = if std::io::stderr().is_terminal() {
+        log.with_ansi(false).try_init()
+    } else {
+        log.json().try_init()
+    };
+}
+
+/// A core dump would hold every key of the moment (security.md row 109). Only the limit is set;
+/// a `core_pattern` that pipes to a program may ignore it, see docs/decisions/0008-cli-admin.md.
+fn leave_no_core() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
 }
 
 /// A runtime for a command that talks to a gateway or a store.

@@ -1,4 +1,10 @@
 //! Tables for people, JSON for programs.
+//!
+//! Invariant: everything on stdout goes through [`say`], so that a reader who went away
+//! (`portcullis key list | head -1`) ends a command and does not crash it.
+
+use std::fmt::Display;
+use std::io::Write as _;
 
 use serde::Serialize;
 
@@ -15,13 +21,20 @@ pub(super) enum Format {
 
 /// Prints one JSON value.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    println!("{}", serde_json::to_string(value)?);
-    Ok(())
+    say(serde_json::to_string(value)?)
+}
+
+/// Prints one line.
+pub(super) fn say(line: impl Display) -> Result<(), Failure> {
+    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
 }
 
 /// Prints rows under a heading, columns aligned. Control characters are shown escaped: a name that
 /// came from elsewhere moves no cursor.
-pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
+pub(super) fn table<const N: usize>(
+    heading: [&str; N],
+    rows: &[[String; N]],
+) -> Result<(), Failure> {
     let rows: Vec<[String; N]> = rows
         .iter()
         .map(|row| row.clone().map(|cell| visible(&cell)))
@@ -31,18 +44,16 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
         cells.chain([heading[column].len()]).max().unwrap_or(0)
     };
     let widths: [usize; N] = std::array::from_fn(width);
-    print_row(&heading.map(String::from), &widths);
-    for row in &rows {
-        print_row(row, &widths);
-    }
+    say(aligned(&heading.map(String::from), &widths))?;
+    rows.iter().try_for_each(|row| say(aligned(row, &widths)))
 }
 
-fn print_row<const N: usize>(row: &[String; N], widths: &[usize; N]) {
+fn aligned<const N: usize>(row: &[String; N], widths: &[usize; N]) -> String {
     let cells = row
         .iter()
         .zip(widths)
         .map(|(cell, width)| format!("{cell:<width$}"));
-    println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
 }
 
 fn visible(text: &str) -> String {

@@ -26,6 +26,5 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
     output::table(
         ["ROUTE", "HOSTS", "METHODS", "PATH", "ACCESS", "UPSTREAM"],
         &rows,
-    );
-    Ok(())
+    )
 }

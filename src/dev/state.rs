@@ -159,7 +159,7 @@ impl DevKeys {
         let address = running
             .admin()
             .ok_or_else(|| DevError::Keys("no admin API".into()))?;
-        let client = AdminClient::new(address.clone(), Some(state.admin_token.clone()))
+        let client = AdminClient::new(address.clone(), Some(&state.admin_token))
             .map_err(|error| failed(&error))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

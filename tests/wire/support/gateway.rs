@@ -125,7 +125,7 @@ impl Gateway {
 
     pub fn admin(&self) -> AdminClient {
         let address = self.running().admin().expect("an admin API").clone();
-        AdminClient::new(address, Some(Secret::new(ADMIN_TOKEN))).expect("loopback")
+        AdminClient::new(address, Some(&Secret::new(ADMIN_TOKEN))).expect("loopback")
     }
 
     /// Does something with the admin API.
