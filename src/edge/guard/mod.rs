@@ -212,3 +212,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
