@@ -152,13 +152,14 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         credentials: &config.credentials,
         scopes: scope_set(&config),
         clock: clock.clone(),
-        audit,
+        audit: audit.clone(),
     }));
     let gateway = GatewayParts {
         live: Arc::new(ArcSwap::from_pointee(live)),
         metrics,
         log,
         signer: Arc::new(signer),
+        audit,
         desk,
         control: handle,
         clock,

@@ -22,6 +22,9 @@ pub trait LiveGateway: Send + Sync + 'static {
 
     /// Whether this instance should get traffic.
     fn readiness(&self) -> Readiness;
+
+    /// The public key set (RFC 7517) of the tokens that tell upstreams who calls.
+    fn internal_jwks(&self) -> Value;
 }
 
 /// Whether this instance should get traffic.

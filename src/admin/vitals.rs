@@ -56,7 +56,7 @@ impl Service for Vitals {
     async fn answer(&self, _actor: Actor, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let known = matches!(
             request.uri().path(),
-            "/metrics" | "/healthz" | "/readyz" | "/version"
+            "/metrics" | "/healthz" | "/readyz" | "/version" | "/internal/jwks.json"
         );
         if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
             return method_not_allowed();
@@ -66,6 +66,8 @@ impl Service for Vitals {
             "/healthz" => whole(StatusCode::OK, "text/plain; charset=utf-8", "ok"),
             "/readyz" => self.readiness(),
             "/version" => version(),
+            // For upstreams with `identity: jwt`; public keys only.
+            "/internal/jwks.json" => json(StatusCode::OK, self.gateway.internal_jwks().to_string()),
             _ => refusal(StatusCode::NOT_FOUND, "not_found", "There is nothing here"),
         }
     }

@@ -19,7 +19,7 @@ use crate::auth::{KeyDesk, Lease};
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::gateway::GatewayParts;
-use crate::observe::Metrics;
+use crate::observe::{Actor, AuditAction, AuditEvent, AuditOutcome, Metrics};
 use crate::policy::{self, ExplainRequest};
 use crate::store::Store;
 
@@ -105,6 +105,7 @@ impl Operations {
         metrics
             .config_last_reload_success
             .set(i64::from(reloaded.is_ok()));
+        self.tell_audit(reloaded.as_ref().err());
         match reloaded {
             Ok(config) => {
                 tracing::info!(digest = %config.digest, "the configuration was reloaded");
@@ -117,6 +118,20 @@ impl Operations {
                 Err(text)
             }
         }
+    }
+
+    /// A changed configuration is a changed policy: it leaves an audit line, taken or not.
+    fn tell_audit(&self, error: Option<&ReloadError>) {
+        let audit = &self.gateway.audit;
+        // Log rotation moves the file away and then asks for a reload.
+        audit.reopen();
+        let (action, actor) = (AuditAction::ConfigReload, Actor::Gateway);
+        audit.record(match error {
+            None => AuditEvent::new(action, actor, AuditOutcome::Done),
+            Some(error) => {
+                AuditEvent::new(action, actor, AuditOutcome::Failed).reason(error.to_string())
+            }
+        });
     }
 
     async fn load_and_swap(&self) -> Result<Arc<Config>, ReloadError> {
@@ -213,6 +228,10 @@ impl LiveGateway for Operations {
 
     async fn reload(&self) -> Result<(), String> {
         Operations::reload(self).await
+    }
+
+    fn internal_jwks(&self) -> Value {
+        self.gateway.signer.jwks().clone()
     }
 
     fn readiness(&self) -> Readiness {

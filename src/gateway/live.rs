@@ -17,7 +17,7 @@ use super::request_id::RequestIds;
 use super::{GatewaySettings, RouteConflict, RouteTable};
 use crate::auth::{Authenticator, KeyDesk};
 use crate::clock::Clock;
-use crate::observe::{AccessLogSink, Metrics};
+use crate::observe::{AccessLogSink, AuditLog, Metrics};
 use crate::token::InternalTokenSigner;
 use crate::upstream::{Pool, Target, TargetError, UpstreamSettings};
 
@@ -94,6 +94,8 @@ pub struct GatewayParts {
     pub log: Option<AccessLogSink>,
     /// Signs what upstreams are told.
     pub signer: Arc<InternalTokenSigner>,
+    /// Where changes are told.
+    pub audit: AuditLog,
     /// Revokes keys that were seen in clear text.
     pub desk: Arc<KeyDesk>,
     /// The runtime on which the store may be called.

@@ -212,6 +212,9 @@ fn the_signed_mode_tells_the_same_in_one_token() {
         serde_json::from_slice::<serde_json::Value>(&bytes).expect("JSON")
     };
     assert_eq!(part(0)["typ"], "portcullis+jwt");
+    let keys = gateway.vitals("/internal/jwks.json").body;
+    let keys: serde_json::Value = serde_json::from_str(&keys).expect("JSON");
+    assert_eq!(keys["keys"][0]["kid"], part(0)["kid"]);
     let claims = part(1);
     assert_eq!(
         (claims["aud"].as_str(), claims["sub"].as_str()),

@@ -74,6 +74,16 @@ fn row_112_a_bad_configuration_keeps_the_old_one_and_says_where() {
         error,
         "workers cannot change while the gateway runs: restart it"
     );
+    let folder = gateway.stop();
+    let audit = std::fs::read_to_string(folder.path().join("audit.jsonl")).expect("an audit log");
+    let reloads: Vec<&str> = audit
+        .lines()
+        .filter(|line| line.contains("config_reload"))
+        .collect();
+    assert!(
+        reloads.len() >= 3 && reloads[0].contains("domains:raed"),
+        "{audit}"
+    );
 }
 
 #[test]
