@@ -4,7 +4,6 @@
 //! client's fields are copied through [`super::hygiene`], and the gateway's own are set after
 //! that; the target is the path that was matched.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, VIA};
@@ -91,8 +90,7 @@ fn build(
     );
     identity::tell(&mut headers, settings, &caller, tokens);
 
-    let fault = Rc::new(Cell::new(None));
-    let body = RequestBody::client(intake.body, max_body, route.settings().trailers, fault);
+    let body = RequestBody::client(intake.body, max_body, route.settings().trailers);
     let mut request = Request::new(body);
     *request.method_mut() = intake.method;
     *request.uri_mut() = target.into();

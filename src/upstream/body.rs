@@ -28,7 +28,27 @@ pub struct ClientBody {
     incoming: Incoming,
     remaining: u64,
     trailers: bool,
-    fault: Rc<Cell<Option<RequestBodyFault>>>,
+    course: Rc<BodyCourse>,
+}
+
+/// How a client's body goes, for whoever waits for the exchange.
+#[derive(Debug, Default)]
+pub(super) struct BodyCourse {
+    fault: Cell<Option<RequestBodyFault>>,
+    /// When the last piece went on its way.
+    moved: Cell<Option<Instant>>,
+}
+
+impl BodyCourse {
+    /// What went wrong with the body, if anything did.
+    pub(super) fn fault(&self) -> Option<RequestBodyFault> {
+        self.fault.get()
+    }
+
+    /// When the last piece went on its way.
+    pub(super) fn moved(&self) -> Option<Instant> {
+        self.moved.get()
+    }
 }
 
 /// Why a request's body ended before its end. The client's doing.
@@ -54,29 +74,24 @@ impl RequestBodyFault {
 
 impl RequestBody {
     /// A client's body of at most `limit` bytes; its trailers are dropped unless `trailers`.
-    /// What goes wrong with it is noted in `fault`.
-    pub fn client(
-        incoming: Incoming,
-        limit: u64,
-        trailers: bool,
-        fault: Rc<Cell<Option<RequestBodyFault>>>,
-    ) -> RequestBody {
+    pub fn client(incoming: Incoming, limit: u64, trailers: bool) -> RequestBody {
         if incoming.is_end_stream() {
             return RequestBody::Empty;
         }
+        let course = Rc::default();
         RequestBody::Client(ClientBody {
             incoming,
             remaining: limit,
             trailers,
-            fault,
+            course,
         })
     }
 
-    /// Where a fault of this body is noted.
-    pub(super) fn fault(&self) -> Option<Rc<Cell<Option<RequestBodyFault>>>> {
+    /// How this body goes; `None` if there is none.
+    pub(super) fn course(&self) -> Option<Rc<BodyCourse>> {
         match self {
             RequestBody::Empty => None,
-            RequestBody::Client(body) => Some(Rc::clone(&body.fault)),
+            RequestBody::Client(body) => Some(Rc::clone(&body.course)),
         }
     }
 }
@@ -121,6 +136,7 @@ impl ClientBody {
                 Some(Err(_)) => return self.fail(RequestBodyFault::Broken),
                 Some(Ok(frame)) => frame,
             };
+            self.course.moved.set(Some(Instant::now()));
             let length = frame.data_ref().map_or(0, |data| data.len() as u64);
             match self.remaining.checked_sub(length) {
                 None => return self.fail(RequestBodyFault::TooLarge),
@@ -136,7 +152,7 @@ impl ClientBody {
         &self,
         fault: RequestBodyFault,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFault>>> {
-        self.fault.set(Some(fault));
+        self.course.fault.set(Some(fault));
         Poll::Ready(Some(Err(fault)))
     }
 }

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
+use super::body::BodyCourse;
 use super::connection::{self, Opened};
 use super::http1::{Http1, Sent};
 use super::target::{Address, Target};
@@ -80,27 +81,48 @@ impl Pool {
     }
 
     /// Sends `request` (origin-form target, no hop-by-hop fields) and waits for an acceptable
-    /// answer's head, at most for `timeout`.
+    /// answer's head, at most for `timeout` after the last piece of its body was sent.
     pub async fn exchange(
         &self,
         request: Request<RequestBody>,
         timeout: Duration,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        let fault = request.body().fault();
+        let course = request.body().course();
         let started = Instant::now();
-        let exchanged =
-            tokio::time::timeout(timeout, self.exchange_on_some_connection(request)).await;
-        let answer = match exchanged {
-            Err(_elapsed) => Err(UpstreamError::Timeout),
-            Ok(answer) => answer,
-        };
+        let answer = self
+            .exchange_in_time(request, timeout, course.as_deref())
+            .await;
         // hyper reports a failing request body as a failed exchange: tell whose doing it was.
-        let answer = match fault.and_then(|fault| fault.get()) {
+        let answer = match course.and_then(|course| course.fault()) {
             Some(fault) if answer.is_err() => Err(UpstreamError::ClientBody(fault)),
             _ => answer,
         };
         self.record(&answer, started);
         answer
+    }
+
+    /// A large body on a slow line is no slow upstream: each piece of it begins the wait anew.
+    /// (What a client may take for its body is the edge's to bound.)
+    async fn exchange_in_time(
+        &self,
+        request: Request<RequestBody>,
+        timeout: Duration,
+        course: Option<&BodyCourse>,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
+        let mut exchange = std::pin::pin!(self.exchange_on_some_connection(request));
+        let mut deadline = Instant::now() + timeout;
+        loop {
+            if let Ok(answer) = tokio::time::timeout_at(deadline, exchange.as_mut()).await {
+                return answer;
+            }
+            match course
+                .and_then(BodyCourse::moved)
+                .map(|moved| moved + timeout)
+            {
+                Some(later) if later > deadline => deadline = later,
+                _ => return Err(UpstreamError::Timeout),
+            }
+        }
     }
 
     /// Closes connections that are too old or that their upstream has closed.

@@ -14,7 +14,7 @@ pub struct UpstreamSettings {
     pub endpoints: Vec<Endpoint>,
     /// PEM file of the CA for `https` endpoints; `None` is the public ones.
     pub ca: Option<PathBuf>,
-    /// From the first byte sent to the answer's head.
+    /// From the last byte sent to the answer's head.
     pub timeout: Duration,
     /// For TCP and TLS to be set up.
     pub connect_timeout: Duration,

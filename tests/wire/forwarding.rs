@@ -242,3 +242,22 @@ fn an_answer_arrives_piece_by_piece() {
     assert_eq!(client.answer().body, "firstsecond");
     serving.join().expect("served");
 }
+
+#[test]
+fn a_slow_upload_is_no_slow_upstream() {
+    let upstream = Upstream::start();
+    let yaml = format!(
+        "{{ endpoints: [http://{}], timeout: 400ms }}",
+        upstream.address
+    );
+    let gateway = Setup::before(upstream.address).upstream(&yaml).start();
+    let (_, key) = gateway.key(&["domains:write"]);
+    let mut client = gateway.tls.connect();
+    client.send(format!("PUT /v1/domains/x HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\ncontent-length: 8\r\n\r\n"));
+    // The upload takes three times the time-out; the pace of the bytes is what is tested.
+    for _ in 0..8 {
+        std::thread::park_timeout(std::time::Duration::from_millis(150));
+        client.send("x");
+    }
+    assert_eq!(client.answer().status, 200);
+}

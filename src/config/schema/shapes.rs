@@ -198,7 +198,7 @@ struct Upstream {
     endpoints: Vec<String>,
     /// PEM file of the CA for https endpoints; the public ones where it is left out.
     ca: Option<String>,
-    /// From the first byte sent to the answer's head.
+    /// From the last byte sent to the answer's head.
     #[schemars(extend("default" = "30s"))]
     timeout: Option<Duration>,
     /// For TCP and TLS to be set up.
