@@ -80,9 +80,9 @@ impl CertificateNames {
             return self.ip.contains(&address);
         }
         let host = host.strip_suffix('.').unwrap_or(host);
-        let parent = host.split_once('.').map(|(_, parent)| parent);
+        let label = host.split_once('.').filter(|(label, _)| !label.is_empty());
         self.dns.iter().any(|name| match name.strip_prefix("*.") {
-            Some(suffix) => parent.is_some_and(|parent| parent.eq_ignore_ascii_case(suffix)),
+            Some(suffix) => label.is_some_and(|(_, parent)| parent.eq_ignore_ascii_case(suffix)),
             None => host.eq_ignore_ascii_case(name),
         })
     }

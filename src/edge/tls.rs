@@ -45,6 +45,7 @@ struct Certificate {
 #[derive(Debug)]
 struct Leaf {
     names: CertificateNames,
+    is_current: bool,
     ends: i64,
 }
 
@@ -75,6 +76,9 @@ pub enum CertificateError {
         /// The certificate file.
         cert: PathBuf,
     },
+    /// There is none, so no handshake could succeed.
+    #[error("there is no certificate")]
+    Missing,
     /// The parameters cannot be put together: a bug.
     #[error("TLS cannot be set up")]
     Setup(#[from] rustls::Error),
@@ -83,6 +87,9 @@ pub enum CertificateError {
 impl Tls {
     /// Reads every certificate and key; all of them are good, or none is used.
     pub(super) fn load(files: &[CertificateFiles]) -> Result<Tls, CertificateError> {
+        if files.is_empty() {
+            return Err(CertificateError::Missing);
+        }
         let provider = Arc::new(aead_provider());
         let loaded = files
             .iter()
@@ -188,6 +195,12 @@ impl Certificate {
             .first()
             .ok_or_else(|| bad_chain("it holds no certificate".into()))?;
         let leaf = Leaf::read(leaf).map_err(bad_chain)?;
+        if !leaf.is_current {
+            tracing::warn!(
+                certificate = %files.cert.display(),
+                "the certificate has ended, or has not begun"
+            );
+        }
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| bad_key(e.to_string()))?;
         let key = provider
             .key_provider
@@ -212,11 +225,9 @@ impl Leaf {
         let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
         let names = names(&leaf)?;
         let validity = leaf.validity();
-        if !validity.is_valid() {
-            tracing::warn!(%validity.not_before, %validity.not_after, "a certificate is not valid now");
-        }
         Ok(Leaf {
             names,
+            is_current: validity.is_valid(),
             ends: validity.not_after.timestamp(),
         })
     }

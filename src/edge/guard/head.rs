@@ -229,17 +229,18 @@ impl Coding {
 /// Names that a sloppier parser behind us would read as framing, and `chunked` where it is no
 /// content coding (security.md row 5).
 fn check_disguise(field: &Field<'_>) -> Result<(), Malformed> {
-    match field.name[0] {
-        b'T' | b't' if field::reads_as(field.name, b"transferencoding") => {
-            Err(Malformed::FieldName)
-        }
-        b'C' | b'c' if field::reads_as(field.name, b"contentlength") => Err(Malformed::FieldName),
-        b'C' | b'c'
-            if field.name.eq_ignore_ascii_case(b"content-encoding")
-                && field.value.eq_ignore_ascii_case(b"chunked") =>
-        {
-            Err(Malformed::TransferEncoding)
-        }
-        _ => Ok(()),
+    let reads_as = |letters: &[u8]| field::reads_as(field.name, letters);
+    let framing = match field.name[0] {
+        b'T' | b't' => reads_as(b"transferencoding"),
+        b'C' | b'c' => reads_as(b"contentlength"),
+        first if first.is_ascii_alphanumeric() => false,
+        _ => reads_as(b"transferencoding") || reads_as(b"contentlength"),
+    };
+    let coding = field.name.eq_ignore_ascii_case(b"content-encoding")
+        && field.value.eq_ignore_ascii_case(b"chunked");
+    match (framing, coding) {
+        (true, _) => Err(Malformed::FieldName),
+        (false, true) => Err(Malformed::TransferEncoding),
+        (false, false) => Ok(()),
     }
 }

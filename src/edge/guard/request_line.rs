@@ -171,13 +171,18 @@ fn looks_like_version(bytes: &[u8]) -> bool {
 fn version_fault(bytes: &[u8]) -> Malformed {
     let (version, end) = bytes.split_at(bytes.len().min(8));
     match end {
-        _ if version.contains(&b'\n') => Malformed::LineEnd,
+        _ if has_bare_lf(version) => Malformed::LineEnd,
         _ if !looks_like_version(version) => Malformed::RequestLine,
         [b'\n', ..] => Malformed::LineEnd,
         [b'\r', other, ..] if *other != b'\n' => Malformed::LineEnd,
         [b'\r', b'\n', ..] => Malformed::Version,
         _ => Malformed::RequestLine,
     }
+}
+
+fn has_bare_lf(bytes: &[u8]) -> bool {
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    end.is_some_and(|end| !bytes[..end].ends_with(b"\r"))
 }
 
 #[cfg(test)]
@@ -222,6 +227,7 @@ mod tests {
             ("GET / HTTP/1.10\r\n", RequestLine),
             ("GET / HTTP/1.1 \r\n", RequestLine),
             ("GET / http/1.1\r\n", RequestLine),
+            ("GET / HTTP/1\r\n", RequestLine),
             ("GET / HTTP/1,1\r\n", RequestLine),
             ("GET / HTTP/1.1\n", LineEnd),
             ("GET / HTTP/1.1\rX", LineEnd),
