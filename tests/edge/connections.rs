@@ -265,6 +265,20 @@ fn more_connections_than_the_caps_are_closed_and_counted() {
 }
 
 #[test]
+fn workers_share_the_ports_that_the_kernel_chose_and_all_of_them_drain() {
+    let house = Setup::new().workers(3).start();
+    let mut clients: Vec<_> = (0..30).map(|_| house.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask(GET).status, 200);
+    }
+    house.begin_to_stop();
+    for client in &mut clients {
+        assert!(client.is_closed());
+    }
+    house.stop();
+}
+
+#[test]
 fn a_panic_costs_its_connection_and_no_other() {
     let house = Setup::new().start();
     let mut other = house.client();
@@ -326,10 +340,15 @@ fn a_drain_waits_for_a_head_that_has_begun_and_hardly_for_one_that_has_not() {
 
 #[test]
 fn a_drain_serves_those_whom_the_kernel_has_already_let_in() {
-    // The worker is kept busy, so that whoever connects now is in the listener's queue.
-    let house = Setup::new().workers(2).start();
+    let house = Setup::new().start();
+    let mut busy = house.client();
+    let gate = house.told.gate.lock().expect("no test panics in it");
+    busy.send("GET /block HTTP/1.1\r\nhost: api.test\r\n\r\n");
+    house.wait_until_held();
+    // The worker is at a stand, so whoever connects now is in the listener's queue.
     let mut queued: Vec<_> = (0..20).map(|_| house.client()).collect();
     house.begin_to_stop();
+    drop(gate);
     for client in &mut queued {
         assert_eq!(client.ask(GET).status, 200);
     }

@@ -51,9 +51,11 @@ pub(crate) struct House {
 pub(crate) struct Told {
     /// A line for each request that is one.
     pub(crate) requests: Mutex<Vec<String>>,
+    /// `/block` stops its whole worker until this is free.
+    pub(crate) gate: Mutex<()>,
     /// `/hold` waits for one of these.
     pub(crate) releases: Semaphore,
-    /// Each `/hold` that waits has given one of these.
+    /// Each `/hold` or `/block` that waits has given one of these.
     pub(crate) holding: Semaphore,
 }
 
@@ -121,6 +123,7 @@ impl Setup {
         );
         let told = Arc::new(Told {
             requests: Mutex::default(),
+            gate: Mutex::default(),
             releases: Semaphore::new(0),
             holding: Semaphore::new(0),
         });
@@ -298,6 +301,11 @@ impl Handler for Teller {
         match request.uri().path() {
             "/unread" => answer(401, "unread".into()),
             "/big" => big(),
+            "/block" => {
+                self.told.holding.add_permits(1);
+                drop(self.told.gate.lock().expect("no test panics in it"));
+                answer(200, line)
+            }
             "/panic" => panic!("as asked"),
             "/covers" => answer(
                 200,

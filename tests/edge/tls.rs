@@ -137,7 +137,7 @@ fn rows_98_and_102_only_aead_suites_of_tls_1_2_and_1_3_and_no_early_data() {
         session.negotiated_key_exchange_group().expect("one").name(),
         NamedGroup::X25519MLKEM768
     );
-    let mut early = config.clone();
+    let mut early = config;
     early.enable_early_data = true;
     for _ in 0..2 {
         let mut client = house.client_with(early.clone(), "api.test");

@@ -1,9 +1,16 @@
 //! The guard's own tests: what it decides does not depend on how the bytes come, and what it lets
 //! through is what another parser reads.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
 use proptest::prelude::*;
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 
 use super::*;
+use crate::edge::exchange::Exchange;
 
 fn limits() -> HeadLimits {
     HeadLimits {
@@ -180,4 +187,62 @@ proptest! {
     ) {
         let _ = feed(&bytes, &pieces);
     }
+}
+
+fn connection_limits() -> ConnectionLimits {
+    let long = Duration::from_secs(3600);
+    ConnectionLimits {
+        connections: 1,
+        connections_per_address: 1,
+        handshake: long,
+        header: long,
+        idle: long,
+        body_idle: long,
+        header_bytes: 8 * 1024,
+        header_count: 50,
+        uri_bytes: 1024,
+        h2_streams: 1,
+    }
+}
+
+/// Reads once, and says whether there was anything.
+async fn read_once(stream: &mut Guarded<tokio::io::DuplexStream>) -> Option<usize> {
+    let mut bytes = [0; 1024];
+    poll_fn(|cx| {
+        let mut buf = ReadBuf::new(&mut bytes);
+        Poll::Ready(match Pin::new(&mut *stream).poll_read(cx, &mut buf) {
+            Poll::Ready(read) => read.ok().map(|()| buf.filled().len()),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// The driver gives up a wait while hyper does not read; by the time it does, the bytes are
+/// there. That must not count against what is waited for next.
+#[tokio::test]
+async fn a_wait_that_was_given_up_too_soon_is_no_fault_of_the_next() {
+    let (mut client, server) = tokio::io::duplex(4096);
+    let exchange = Exchange::new();
+    let mut stream = Guarded::new(server, &connection_limits(), std::rc::Rc::clone(&exchange));
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: a")
+        .await
+        .expect("room");
+    assert_eq!(read_once(&mut stream).await, None);
+    exchange.expire();
+    client.write_all(b"\r\n\r\n").await.expect("room");
+    assert_eq!(read_once(&mut stream).await, Some(27));
+    client.write_all(b"G").await.expect("room");
+    assert_eq!(
+        read_once(&mut stream).await,
+        None,
+        "no stand-in: the next head has its own time"
+    );
+    exchange.expire();
+    let mut bytes = [0; 16];
+    let read = stream.read(&mut bytes).await.expect("the stand-in");
+    assert_eq!(&bytes[..read], b"GET / HTTP/1.1\r\n");
+    assert_eq!(exchange.begin().1, None, "the first was good");
+    assert_eq!(exchange.begin().1, Some(Malformed::HeaderTimeout));
 }
