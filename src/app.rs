@@ -1,1 +1,377 @@
 //! The composition root: build everything before binding anything; run; reload; drain.
+//!
+//! Threads: one worker a core, each with a runtime, a listener and upstream pools of its own, and
+//! one control runtime for the store, key sets, the admin API and signals. Not here: any rule.
+//! Invariants: nothing is bound before the configuration, the certificates and the store are good;
+//! a reload that fails changes nothing; every thread and task that is started here is ended here.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::admin::{AdminAddress, AdminError, AdminListener, MetricsListener, Vitals};
+use crate::auth::{AccessTokensError, Follower, KeyDesk, KeyDeskParts};
+use crate::clock::Clock;
+use crate::config::{Config, Problems};
+use crate::edge::{self, Edge, EdgeError, WorkerSockets};
+use crate::gateway::{Gateway, GatewayParts, LiveError};
+use crate::observe::{AccessLogSink, AuditLog, AuditLogError, Metrics};
+use crate::scope::ScopeSet;
+use crate::store::{Store, StoreError};
+use crate::token::{InternalKeyError, InternalTokenSigner};
+
+mod operate;
+mod policy_source;
+mod watch_files;
+
+pub use policy_source::explain_offline;
+
+use operate::Operations;
+use policy_source::PolicySource;
+
+/// A gateway that serves.
+pub struct Running {
+    addresses: Addresses,
+    operations: Arc<Operations>,
+    stop: watch::Sender<bool>,
+    workers: Vec<JoinHandle<()>>,
+    operators: Vec<tokio::task::JoinHandle<()>>,
+    log: Option<AccessLogSink>,
+    /// Dropped last: everything else may still need it.
+    control: Runtime,
+}
+
+/// Where a running gateway listens.
+#[derive(Clone, Debug, Default)]
+struct Addresses {
+    https: Option<std::net::SocketAddr>,
+    http: Option<std::net::SocketAddr>,
+    metrics: Option<std::net::SocketAddr>,
+    admin: Option<AdminAddress>,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The access log cannot be opened.
+    #[error("the access log cannot be opened")]
+    AccessLog(#[source] std::io::Error),
+    /// A key set file or an issuer cannot be used.
+    #[error(transparent)]
+    AccessTokens(#[from] AccessTokensError),
+    /// An operator's listener cannot be opened.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    AuditLog(#[from] AuditLogError),
+    /// The configuration is not valid.
+    #[error("{0}")]
+    Config(Problems),
+    /// A certificate or a listener cannot be used.
+    #[error(transparent)]
+    Edge(#[from] EdgeError),
+    /// The signing key for internal tokens cannot be used.
+    #[error(transparent)]
+    InternalKey(#[from] InternalKeyError),
+    /// Routes or upstreams cannot be compiled.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// The store cannot be opened.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] StoreError),
+    /// The machine gave no thread or signal handler.
+    #[error("the machine refused a thread or a signal handler")]
+    System(#[source] std::io::Error),
+}
+
+/// How long requests under way may take to end after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How long the start waits for the first word of the revocation log. Without one the gateway
+/// serves all the same: 503 until it has one, and `/readyz` says so.
+const FIRST_CONFIRMATION: Duration = Duration::from_secs(2);
+/// How often each worker hands over log lines and looks through its idle connections.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Builds, binds and starts a gateway; returns when it serves.
+pub fn start(config_path: &Path, config: Config) -> Result<Running, AppError> {
+    let control = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(AppError::System)?;
+    let parts = control.block_on(build(config_path, config, &control))?;
+    parts.run(control)
+}
+
+/// Everything that is built before anything is bound.
+struct Built {
+    config: Config,
+    config_path: PathBuf,
+    edge: Arc<Edge>,
+    gateway: GatewayParts,
+    source: PolicySource,
+    store: Arc<dyn Store>,
+    follower: Follower,
+}
+
+async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<Built, AppError> {
+    let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
+    let log = AccessLogSink::open(&config.access_log, metrics.access_log_dropped.clone())
+        .map_err(AppError::AccessLog)?;
+    let audit = AuditLog::open(
+        &config.admin.audit,
+        clock.clone(),
+        metrics.audit_dropped.clone(),
+    )?;
+    let edge = Edge::new(&config.edge, Arc::clone(&metrics))?;
+    let store = crate::store::open(&config.store, &clock, &metrics)?;
+    let signer = match &config.internal_key {
+        Some(path) => InternalTokenSigner::from_file(path)?,
+        None => InternalTokenSigner::ephemeral(),
+    };
+    let handle = control.handle().clone();
+    let (source, live, follower) = PolicySource::new(
+        &config,
+        &store,
+        handle.clone(),
+        clock.clone(),
+        Arc::clone(&metrics),
+    )
+    .await?;
+    let desk = Arc::new(KeyDesk::new(KeyDeskParts {
+        store: Arc::clone(&store),
+        credentials: &config.credentials,
+        scopes: scope_set(&config),
+        clock: clock.clone(),
+        audit: audit.clone(),
+    }));
+    let gateway = GatewayParts {
+        live: Arc::new(ArcSwap::from_pointee(live)),
+        metrics,
+        log,
+        signer: Arc::new(signer),
+        audit,
+        desk,
+        control: handle,
+        clock,
+    };
+    let config_path = config_path.to_owned();
+    Ok(Built {
+        config,
+        config_path,
+        edge,
+        gateway,
+        source,
+        store,
+        follower,
+    })
+}
+
+/// Every scope that there is.
+fn scope_set(config: &Config) -> ScopeSet {
+    config
+        .scopes
+        .iter()
+        .map(|(scope, _)| scope.clone())
+        .collect()
+}
+
+impl Built {
+    fn run(self, control: Runtime) -> Result<Running, AppError> {
+        let (stop, stopping) = watch::channel(false);
+        control.spawn(self.follower.run());
+        let workers = self.config.workers.unwrap_or_else(available_cores);
+        let sockets = edge::bind(&self.config.edge, workers).map_err(EdgeError::from)?;
+        let mut addresses = Addresses {
+            https: sockets.first().map(WorkerSockets::https),
+            http: sockets.first().and_then(WorkerSockets::http),
+            ..Addresses::default()
+        };
+        self.gateway.metrics.set_config(&self.config.digest);
+        let log = self.gateway.log.clone();
+        let operations = Arc::new(Operations::new(
+            self.config_path,
+            self.config,
+            Arc::clone(&self.edge),
+            self.gateway.clone(),
+            self.source,
+            self.store,
+        ));
+        let operators =
+            control.block_on(start_operators(&operations, &mut addresses, &stopping))?;
+        control.block_on(operations.wait_until_confirmed(FIRST_CONFIRMATION));
+        let workers = sockets
+            .into_iter()
+            .enumerate()
+            .map(|(index, sockets)| {
+                start_worker(index, sockets, &self.edge, &self.gateway, &stopping)
+            })
+            .collect::<Result<_, AppError>>()?;
+        Ok(Running {
+            addresses,
+            operations,
+            stop,
+            workers,
+            operators,
+            log,
+            control,
+        })
+    }
+}
+
+/// Cores that this process may use, by affinity and cgroup.
+fn available_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+async fn start_operators(
+    operations: &Arc<Operations>,
+    addresses: &mut Addresses,
+    stopping: &watch::Receiver<bool>,
+) -> Result<Vec<tokio::task::JoinHandle<()>>, AppError> {
+    let settings = operations.admin_settings();
+    let mut tasks = vec![tokio::spawn(
+        Arc::clone(operations).watch_store(stopping.clone()),
+    )];
+    if let Some(address) = settings.metrics {
+        let listener = MetricsListener::bind(address).await?;
+        addresses.metrics = Some(listener.address());
+        let vitals = Vitals {
+            metrics: Arc::clone(operations.metrics()),
+            gateway: Arc::clone(operations) as _,
+        };
+        tasks.push(tokio::spawn(
+            listener.serve(vitals, ended(stopping.clone())),
+        ));
+    }
+    if let Some(address) = &settings.admin {
+        let listener = AdminListener::bind(address, settings.token.clone()).await?;
+        addresses.admin = Some(listener.address().clone());
+        let (desk, gateway) = (Arc::clone(operations.desk()), Arc::clone(operations) as _);
+        tasks.push(tokio::spawn(listener.serve(
+            desk,
+            gateway,
+            ended(stopping.clone()),
+        )));
+    }
+    Ok(tasks)
+}
+
+/// Ends when the gateway is asked to stop.
+async fn ended(mut stopping: watch::Receiver<bool>) {
+    // An error is: the sender is gone, and with it the gateway.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+fn start_worker(
+    index: usize,
+    sockets: WorkerSockets,
+    edge: &Arc<Edge>,
+    gateway: &GatewayParts,
+    stopping: &watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, AppError> {
+    let (edge, gateway, stopping) = (Arc::clone(edge), gateway.clone(), stopping.clone());
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(AppError::System)?;
+    std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, work(sockets, edge, gateway, stopping));
+        })
+        .map_err(AppError::System)
+}
+
+async fn work(
+    sockets: WorkerSockets,
+    edge: Arc<Edge>,
+    gateway: GatewayParts,
+    stopping: watch::Receiver<bool>,
+) {
+    let gateway = Rc::new(Gateway::new(gateway));
+    let serving = edge::serve(sockets, edge, Rc::clone(&gateway), stopping, DRAIN);
+    let mut tick = tokio::time::interval(TICK);
+    let mut serving = std::pin::pin!(serving);
+    loop {
+        tokio::select! {
+            () = &mut serving => break,
+            _ = tick.tick() => gateway.tick(),
+        }
+    }
+    gateway.tick();
+}
+
+impl Running {
+    /// Where the API is.
+    ///
+    /// # Panics
+    /// Never: a gateway without its API listener does not start.
+    pub fn https(&self) -> std::net::SocketAddr {
+        self.addresses
+            .https
+            .expect("edge::bind gives at least one worker its sockets")
+    }
+
+    /// Where clear text is refused.
+    pub fn http(&self) -> Option<std::net::SocketAddr> {
+        self.addresses.http
+    }
+
+    /// Where metrics and health are.
+    pub fn metrics(&self) -> Option<std::net::SocketAddr> {
+        self.addresses.metrics
+    }
+
+    /// Where the admin API is.
+    pub fn admin(&self) -> Option<&AdminAddress> {
+        self.addresses.admin.as_ref()
+    }
+
+    /// Reads the configuration again; on an error, the old one stays.
+    pub fn reload(&self) -> Result<(), String> {
+        self.control.block_on(self.operations.reload())
+    }
+
+    /// Serves until SIGTERM or SIGINT, reloading on SIGHUP and on file changes; then drains.
+    pub fn wait(self) -> Result<(), AppError> {
+        self.control
+            .block_on(operate::until_stopped(&self.operations))
+            .map_err(AppError::System)?;
+        tracing::info!("draining");
+        self.stop();
+        Ok(())
+    }
+
+    /// Drains and ends: accepts nothing new, lets requests under way end, at most for 30 s.
+    pub fn stop(self) {
+        self.operations.begin_drain();
+        self.stop.send_replace(true);
+        for worker in self.workers {
+            if worker.join().is_err() {
+                tracing::error!("a worker ended in a bug");
+            }
+        }
+        self.control.block_on(async {
+            for operator in self.operators {
+                if let Err(error) = operator.await {
+                    tracing::error!(%error, "an operator's listener ended in a bug");
+                }
+            }
+        });
+        if let Some(log) = &self.log {
+            log.flush();
+        }
+        self.control.shutdown_timeout(Duration::from_secs(1));
+    }
+}

@@ -26,6 +26,13 @@ impl Timestamp {
         Timestamp(secs.saturating_mul(1000))
     }
 
+    /// Parses an RFC 3339 instant (`2027-01-31T12:00:00Z`, any offset). A date alone is refused:
+    /// it does not say in whose day.
+    pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+        let instant: jiff::Timestamp = text.parse().ok()?;
+        Some(Timestamp(instant.as_millisecond()))
+    }
+
     /// Milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> i64 {
         self.0
@@ -121,6 +128,15 @@ mod tests {
     fn shows_rfc_3339_with_milliseconds() {
         let instant = Timestamp::from_millis(1_790_000_000_123);
         assert_eq!(instant.to_string(), "2026-09-21T14:13:20.123Z");
+    }
+
+    #[test]
+    fn instants_need_a_time_and_an_offset() {
+        let parsed = Timestamp::parse_rfc3339("2026-09-21T16:13:20.123+02:00");
+        assert_eq!(parsed, Some(Timestamp::from_millis(1_790_000_000_123)));
+        for vague in ["2026-09-21", "2026-09-21T16:13:20", "soon", ""] {
+            assert_eq!(Timestamp::parse_rfc3339(vague), None, "{vague}");
+        }
     }
 
     #[test]

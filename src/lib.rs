@@ -9,6 +9,7 @@ pub mod scope;
 pub mod secret;
 pub mod clock;
 pub mod id;
+pub mod environment;
 
 pub mod observe;
 pub mod token;

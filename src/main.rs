@@ -1,3 +1,14 @@
 //! The `portcullis` binary: parses the command line, runs it, exits with its code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use portcullis::cli::{Cli, run};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    run(&Cli::parse())
+}

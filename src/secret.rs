@@ -85,7 +85,7 @@ pub enum WeakPepper {
     /// Fewer than [`Pepper::MIN_BYTES`] bytes.
     #[error("a pepper needs at least {} bytes", Pepper::MIN_BYTES)]
     Short,
-    /// Fewer than 16 distinct bytes: typed by hand or repeated, not random.
+    /// Fewer than 11 distinct bytes: typed by hand or repeated, not random.
     #[error("a pepper needs to be random; this one repeats too few distinct bytes")]
     Repetitive,
 }
@@ -93,7 +93,9 @@ pub enum WeakPepper {
 impl Pepper {
     /// The least length of a pepper, in bytes: the output size of the hash (RFC 2104 §3).
     pub const MIN_BYTES: usize = 32;
-    const MIN_DISTINCT: usize = 16;
+    /// More than the ten digits repeated have. Of 64 random hex digits, which are at most 16
+    /// distinct bytes, one pepper in 10^9 has fewer; 16 would refuse every fourth of them.
+    const MIN_DISTINCT: usize = 11;
 
     /// Takes the pepper's bytes. Surrounding white space (a trailing line end) is not part of it.
     pub fn new(bytes: &[u8]) -> Result<Pepper, WeakPepper> {
@@ -167,6 +169,19 @@ mod tests {
         assert_eq!(Pepper::new(b"short").err(), Some(WeakPepper::Short));
         assert_eq!(Pepper::new(&[b' '; 64]).err(), Some(WeakPepper::Short));
         assert_eq!(Pepper::new(&[b'a'; 64]).err(), Some(WeakPepper::Repetitive));
+        let digits = "0123456789".repeat(7);
+        assert_eq!(
+            Pepper::new(digits.as_bytes()).err(),
+            Some(WeakPepper::Repetitive)
+        );
+    }
+
+    #[test]
+    fn random_hex_is_a_good_pepper() {
+        for _ in 0..10_000 {
+            let pepper = hex(&random_bytes::<32>());
+            assert!(Pepper::new(pepper.as_bytes()).is_ok(), "{pepper}");
+        }
     }
 
     fn hex(bytes: &[u8]) -> String {

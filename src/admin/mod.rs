@@ -1,9 +1,34 @@
-//! The operator's listeners: metrics and health, and the admin API.
+//! The operator's side over HTTP: the admin API, its client, and the metrics and health listener.
+//!
+//! Not here: what a key is ([`crate::auth`]), what explain and reload do (whoever implements
+//! [`LiveGateway`]). Invariants: the two listeners share no path, so nothing of the admin API can
+//! be reached through the metrics port; over TCP every request shows the admin token before its
+//! path is looked at; every read has a deadline and a largest size.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::secret::Secret;
+
+mod api;
+mod client;
+mod door;
+mod listener;
+mod live;
+mod problem;
+mod process;
+mod socket;
+mod vitals;
+mod wire;
+
+pub use api::AdminListener;
+pub use client::{AdminClient, ClientError};
+pub use live::{LiveGateway, NotReady, Readiness};
+pub use socket::SocketError;
+pub use vitals::{MetricsListener, Vitals};
+pub use wire::{
+    BodyProblem, CreatedKey, ExplainBody, KeyList, KeyView, NewKeyBody, Revocation, RevokedKey,
+};
 
 /// Where the operator's listeners are.
 #[derive(Clone, Debug)]
@@ -25,4 +50,43 @@ pub enum AdminAddress {
     Tcp(SocketAddr),
     /// A socket file of mode 0600: its permission is the check.
     Unix(PathBuf),
+}
+
+impl std::fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AdminAddress::Tcp(address) => write!(f, "{address}"),
+            AdminAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Why a listener of the operator's cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Clear-text TCP beyond this machine.
+    #[error("the admin API listens in clear text only on a loopback address, not on {0}")]
+    NotLoopback(SocketAddr),
+    /// The socket file cannot be put in its place.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// TCP without a token.
+    #[error(
+        "the admin API on TCP needs a token of at least {} characters",
+        AdminError::TOKEN_CHARS
+    )]
+    Token,
+}
+
+impl AdminError {
+    /// The shortest admin token.
+    pub const TOKEN_CHARS: usize = 16;
 }

@@ -79,6 +79,11 @@ impl Authenticator {
         &self.form
     }
 
+    /// The issuers whose key set was never had: their tokens are 503.
+    pub fn issuers_without_keys(&self) -> Vec<&str> {
+        self.access_tokens.readiness()
+    }
+
     /// The not-before list and its lease.
     pub fn revocation(&self) -> &Arc<Revocation> {
         &self.revocation
@@ -160,9 +165,10 @@ mod tests {
     use crate::auth::principal::Identity;
     use crate::auth::{CacheSettings, CredentialKind};
     use crate::clock::Timestamp;
+    use crate::environment::Environment;
     use crate::id::CredentialId;
     use crate::scope::ScopeSet;
-    use crate::store::{Denial, Environment};
+    use crate::store::Denial;
 
     use super::*;
 

@@ -18,6 +18,7 @@ mod load;
 mod access_token;
 mod revocation;
 mod follower;
+mod key_desk;
 mod principal;
 mod failure;
 mod tally;
@@ -26,13 +27,19 @@ mod scripted_store;
 #[cfg(test)]
 mod tests;
 
-pub use access_token::AccessTokens;
+pub use access_token::{AccessTokens, AccessTokensError, InvalidJwksUrl, VerifiedToken};
 pub use authenticator::Authenticator;
 pub use credential::{Credential, CredentialForm, Exposed, InvalidCredentials};
 pub use failure::{Failure, Refusal, Unavailable};
 pub use follower::Follower;
+pub use key_desk::{
+    Import, ImportNote, ImportReport, ImportStopped, KeyDesk, KeyDeskParts, KeyError, KeyPage,
+    KeyProblem, NewKeyRequest, NoteKind, parse_allowed_ip,
+};
 pub use principal::{CredentialKind, Principal};
 pub use revocation::{Lease, Revocation};
+
+pub use crate::token::jwt::SignatureAlgorithm;
 
 /// How API keys look, are kept and are cached.
 #[derive(Clone, Debug)]
@@ -105,21 +112,6 @@ pub enum JwksSource {
         /// PEM file of the CA for it; `None` is the public ones.
         ca: Option<PathBuf>,
     },
-}
-
-/// A signature algorithm of RFC 7518 §3.1, RFC 8037 or RFC 9864.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names are the standards' own")]
-pub enum SignatureAlgorithm {
-    Ed25519,
-    Es256,
-    Es384,
-    Ps256,
-    Ps384,
-    Ps512,
-    Rs256,
-    Rs384,
-    Rs512,
 }
 
 /// What a token's `typ` header must say.

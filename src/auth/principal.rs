@@ -5,9 +5,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::clock::Timestamp;
+use crate::environment::Environment;
 use crate::id::{AccountId, CredentialId};
 use crate::scope::ScopeSet;
-use crate::store::Environment;
 
 /// What kind of credential a caller showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +77,11 @@ pub(super) struct Identity {
 impl Principal {
     pub(super) fn new(identity: Arc<Identity>) -> Principal {
         Principal { identity }
+    }
+
+    /// Whether both come from one look at one credential: nothing about them can differ.
+    pub fn is_same(&self, other: &Principal) -> bool {
+        Arc::ptr_eq(&self.identity, &other.identity)
     }
 
     /// The kind of credential.

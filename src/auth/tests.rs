@@ -8,11 +8,12 @@ use tokio::task::{JoinHandle, JoinSet, yield_now};
 use tokio::time::{Instant, advance, sleep};
 
 use crate::clock::{Clock, Timestamp};
+use crate::environment::Environment;
 use crate::id::{AccountId, KeyId};
 use crate::observe::Metrics;
 use crate::scope::ScopeSet;
 use crate::secret::{Digest, Pepper};
-use crate::store::{Denial, DenialKind, Environment, KeyRecord, Store};
+use crate::store::{Denial, DenialKind, KeyRecord, Store};
 use crate::token::{OpaqueFormat, OpaqueKind};
 
 use super::access_token::AccessTokens;
@@ -154,7 +155,8 @@ fn settings() -> CredentialSettings {
 }
 
 fn no_issuers() -> AccessTokens {
-    AccessTokens::default()
+    let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
+    AccessTokens::new(&[], clock, &metrics, &Handle::current(), 1).expect("no issuer, no problem")
 }
 
 fn mint() -> String {

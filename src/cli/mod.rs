@@ -1,1 +1,165 @@
 //! The command line: one file per command family; no logic of its own.
+//!
+//! Invariants: exit codes are those of interface.md §5; a created secret is on stdout once and
+//! nowhere else; what is for people goes to stderr where stdout is for programs.
+
+mod certs;
+mod check;
+mod dev;
+mod explain;
+mod key;
+mod manage;
+mod moment;
+mod output;
+mod routes;
+mod schema;
+mod serve;
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, Problems};
+use output::Format;
+
+/// Done.
+pub const DONE: u8 = 0;
+/// The thing asked about failed: a finding, a denial, an unreachable gateway.
+pub const FAILED: u8 = 1;
+/// The command line makes no sense (clap's own code).
+pub const USAGE: u8 = 2;
+/// The configuration is not valid (`EX_CONFIG` of sysexits.h).
+pub const CONFIG_INVALID: u8 = 78;
+
+/// An edge API gateway that authenticates and authorizes every request, and fails closed.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, default_value = "gateway.yaml")]
+    config: PathBuf,
+    /// How lists and created things are shown.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway. SIGTERM drains, SIGHUP reloads.
+    Serve,
+    /// Try everything out with one command: certificates, store, upstreams, keys and a gateway.
+    Dev(dev::Arguments),
+    /// Validate the configuration.
+    Check,
+    /// Show the effective policy table.
+    Routes,
+    /// Say which route a request takes, and each check with its verdict.
+    Explain(explain::Arguments),
+    /// Make, list, show, revoke and import API keys.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Print the JSON Schema of gateway.yaml.
+    Schema,
+    /// Make a local CA and a server certificate for trying things out.
+    Certs(certs::Arguments),
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The configuration is not valid.
+    Config(Problems),
+    /// Anything else.
+    Other(anyhow::Error),
+    /// It was done, and the answer is no: already shown.
+    Negative,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure::Other(error.into())
+    }
+}
+
+/// Runs a command.
+pub fn run(cli: &Cli) -> ExitCode {
+    log_to_stderr();
+    leave_no_core();
+    let done = match &cli.command {
+        Command::Serve => serve::run(cli),
+        Command::Dev(arguments) => dev::run(arguments),
+        Command::Check => check::run(cli),
+        Command::Routes => routes::run(cli),
+        Command::Explain(arguments) => explain::run(cli, arguments),
+        Command::Key(command) => key::run(cli, command),
+        Command::Schema => schema::run(),
+        Command::Certs(arguments) => certs::run(arguments),
+    };
+    ExitCode::from(match done {
+        Ok(()) => DONE,
+        Err(Failure::Negative) => FAILED,
+        Err(Failure::Config(problems)) => {
+            eprintln!("{problems}");
+            CONFIG_INVALID
+        }
+        // Whoever read stdout has seen enough.
+        Err(Failure::Other(error)) if is_broken_pipe(&error) => DONE,
+        Err(Failure::Other(error)) => {
+            eprintln!("error: {error:#}");
+            FAILED
+        }
+    })
+}
+
+impl Cli {
+    fn load_config(&self) -> Result<Config, Failure> {
+        Config::load(&self.config).map_err(Failure::Config)
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// `PORTCULLIS_LOG` holds a filter as tracing-subscriber writes them; the default is `info`.
+/// JSON for programs, text where a person looks on.
+fn log_to_stderr() {
+    let filter =
+        EnvFilter::try_from_env("PORTCULLIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second subscriber in one process is only a test's.
+    let _ = if std::io::stderr().is_terminal() {
+        log.with_ansi(false).try_init()
+    } else {
+        log.json().try_init()
+    };
+}
+
+/// A core dump would hold every key of the moment (security.md row 109). Only the limit is set;
+/// a `core_pattern` that pipes to a program may ignore it, see docs/decisions/0008-cli-admin.md.
+fn leave_no_core() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
+}
+
+/// A runtime for a command that talks to a gateway or a store.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+}

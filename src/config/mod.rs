@@ -3,6 +3,14 @@
 //! Not here: opening listeners or stores. Invariants: a [`Config`] exists only if everything in it
 //! was checked and every reference resolved; all problems are reported at once, each with its
 //! place; a secret read from a file or the environment is in no message.
+//!
+//! In the order of the work: `raw` (text → tree with places), `field` (cursors that report what
+//! nobody asked for), `scalar`, `file` and `url` (single values), one file per part of the YAML,
+//! and `schema`, which describes the same keys to editors.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
 
 use crate::admin::AdminSettings;
 use crate::auth::{CredentialSettings, IssuerSettings};
@@ -12,6 +20,35 @@ use crate::observe::AccessLogSettings;
 use crate::scope::Scope;
 use crate::store::StoreSettings;
 use crate::upstream::UpstreamSettings;
+
+mod node;
+mod raw;
+mod problem;
+mod redaction;
+mod report;
+mod nearest;
+mod field;
+mod scalar;
+mod url;
+mod file;
+mod listen;
+mod limits;
+mod store;
+mod credentials;
+mod issuers;
+mod catalogue;
+mod upstreams;
+mod pattern;
+mod routes;
+mod schema;
+
+pub use problem::{Problem, Problems};
+pub use schema::schema;
+
+use catalogue::Catalogue;
+use field::{Field, Section};
+use node::Place;
+use report::Report;
 
 /// A whole checked configuration.
 #[derive(Clone, Debug)]
@@ -34,6 +71,118 @@ pub struct Config {
     pub admin: AdminSettings,
     /// The access log.
     pub access_log: AccessLogSettings,
+    /// How many workers serve requests; `None` is one per core.
+    pub workers: Option<usize>,
+    /// PEM file of the key that signs internal tokens; `None` is one that lives as long as the
+    /// process.
+    pub internal_key: Option<PathBuf>,
     /// SHA-256 of the file's bytes, hex: tells configurations apart in metrics and logs.
     pub digest: String,
+}
+
+impl Config {
+    /// Reads a configuration file, and the files that it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Config, Problems> {
+        let name = path.display().to_string();
+        let base = path.parent().unwrap_or(Path::new(""));
+        let unreadable = |reason: String, hint: &str| {
+            let report = Report::new(&name, "", base);
+            report.add(&Place::start(), "", reason, hint);
+            report.into_problems()
+        };
+        let bytes = std::fs::read(path).map_err(|error| {
+            let reason = format!("cannot read the file: {}", error.kind());
+            unreadable(reason, "name another file with --config")
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let offset = error.utf8_error().valid_up_to();
+            let reason = format!("the file is not UTF-8 (at byte {offset})");
+            unreadable(reason, "save it as UTF-8")
+        })?;
+        Config::parse(&name, &text, base)
+    }
+
+    /// Reads a configuration from `text`, and the files that it names relative to `base`.
+    /// `name` stands for the file in messages.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(name: &str, text: &str, base: &Path) -> Result<Config, Problems> {
+        let digest = sha256(text);
+        // A byte order mark is no part of the first line.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let report = Report::new(name, text, base);
+        let tree = match raw::parse(text) {
+            Ok(tree) => tree,
+            Err(error) => {
+                report.redaction().hide_suspect_line(error.place.line);
+                let hint = "correct the YAML here; the other checks come after that";
+                report.add(&error.place, "", error.message, hint);
+                return Err(report.into_problems());
+            }
+        };
+        report.redaction().hide_secrets(&tree);
+        let config = Field::document(&report, &tree).section(|root| read(root, digest));
+        report.finish(config)
+    }
+}
+
+fn read(root: &Section<'_>, digest: String) -> Option<Config> {
+    let listeners = listen::listeners(root);
+    let certificates = listen::certificates(root);
+    let store = store::read(root);
+    let credentials = credentials::read(root);
+    let issuers = issuers::read(root);
+    let catalogue = Catalogue::read(root);
+    let upstreams = upstreams::read(root);
+    let routes = routes::read(root, &catalogue, &upstreams);
+    let trusted_proxies = root.or("trusted_proxies", Vec::new(), |list| {
+        list.set_of(Field::network)
+    });
+    let plaintext_credentials = credentials::plaintext(root);
+    let sizes = limits::sizes(root);
+    let timeouts = limits::timeouts(root);
+    let access_log = limits::access_log(root);
+    let operator = listen::operator(root);
+    let workers = limits::workers(root);
+    let internal_key = listen::internal_key(root);
+
+    let (listeners, credentials, sizes) = (listeners?, credentials?, sizes?);
+    Some(Config {
+        edge: EdgeSettings {
+            https: listeners.https,
+            http: listeners.http,
+            certificates: certificates?,
+            limits: limits::connection_limits(&sizes, &timeouts?),
+        },
+        gateway: GatewaySettings {
+            realm: credentials.realm.clone(),
+            routes: routes?,
+            trusted_proxies: trusted_proxies?,
+            max_body: sizes.body,
+            plaintext_credentials: plaintext_credentials?,
+        },
+        admin: operator?.with(listeners),
+        store: store?,
+        credentials,
+        issuers: issuers?,
+        scopes: catalogue.scopes?,
+        upstreams: upstreams.settings?,
+        access_log: access_log?,
+        workers: workers?,
+        internal_key: internal_key?,
+        digest,
+    })
+}
+
+fn sha256(text: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

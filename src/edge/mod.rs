@@ -9,17 +9,37 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use prometheus::IntGauge;
 
+use crate::observe::Metrics;
+
+mod sockets;
+mod caps;
+mod tls;
+mod serve;
+mod wire;
+mod guard;
 mod malformed;
+mod exchange;
+mod conversation;
+mod answer;
 mod peer;
 
 pub use malformed::Malformed;
 pub use peer::{PlainPeer, TlsPeer};
+pub use serve::serve;
+pub use sockets::{BindError, WorkerSockets, bind};
+pub use tls::CertificateError;
+
+use caps::Caps;
+use tls::Tls;
 
 /// What stands behind the edge: one per worker, shared by its connections.
 pub trait Handler: 'static {
@@ -90,4 +110,49 @@ pub struct ConnectionLimits {
     pub uri_bytes: usize,
     /// Streams open at once on one HTTP/2 connection.
     pub h2_streams: u32,
+}
+
+/// What all workers' edges share.
+#[derive(Debug)]
+pub struct Edge {
+    limits: ConnectionLimits,
+    tls: ArcSwap<Tls>,
+    caps: Arc<Caps>,
+    metrics: Arc<Metrics>,
+    open_https: IntGauge,
+    open_http: IntGauge,
+}
+
+/// Why the edge cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// A listener.
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    /// A certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
+impl Edge {
+    /// Reads the certificates. Binds nothing.
+    pub fn new(settings: &EdgeSettings, metrics: Arc<Metrics>) -> Result<Arc<Edge>, EdgeError> {
+        let limits = settings.limits;
+        Ok(Arc::new(Edge {
+            tls: ArcSwap::from_pointee(Tls::load(&settings.certificates, &metrics)?),
+            caps: Caps::new(limits.connections, limits.connections_per_address),
+            open_https: metrics.connections.with_label_values(&["https"]),
+            open_http: metrics.connections.with_label_values(&["http"]),
+            limits,
+            metrics,
+        }))
+    }
+
+    /// Reads other certificates. New handshakes use them from now on, or, on an error, go on with
+    /// those before. Connections that are open are not touched.
+    pub fn reload_certificates(&self, files: &[CertificateFiles]) -> Result<(), EdgeError> {
+        let tls = Tls::load(files, &self.metrics)?;
+        self.tls.store(Arc::new(tls));
+        Ok(())
+    }
 }

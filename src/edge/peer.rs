@@ -20,7 +20,6 @@ pub struct TlsPeer {
 }
 
 impl TlsPeer {
-    #[expect(dead_code, reason = "the TLS listener lands next")]
     pub(super) fn new(address: SocketAddr, names: Arc<CertificateNames>) -> TlsPeer {
         TlsPeer {
             address,
@@ -45,7 +44,6 @@ impl TlsPeer {
         self.body_fault.get()
     }
 
-    #[expect(dead_code, reason = "the wire guard lands next")]
     pub(super) fn set_body_fault(&self, fault: Malformed) {
         self.body_fault.set(Some(fault));
     }
@@ -68,8 +66,13 @@ pub(super) struct CertificateNames {
 }
 
 impl CertificateNames {
+    /// Whether `host` is here as it is, without a wildcard.
+    pub(super) fn hold(&self, host: &str) -> bool {
+        self.dns.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+
     /// RFC 9525 §6.3: a wildcard stands for exactly one whole left-most label.
-    fn cover(&self, host: &str) -> bool {
+    pub(super) fn cover(&self, host: &str) -> bool {
         let bracketless = host
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));

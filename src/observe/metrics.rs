@@ -59,6 +59,8 @@ pub struct Metrics {
     pub panics: IntCounter,
     /// `portcullis_audit_dropped_total`.
     pub audit_dropped: IntCounter,
+    /// `portcullis_access_log_dropped_total`.
+    pub access_log_dropped: IntCounter,
 }
 
 /// The handles of one route.
@@ -137,131 +139,39 @@ impl Metrics {
     ///
     /// # Panics
     /// When a name is registered twice or is not valid: a bug in this function.
+    #[rustfmt::skip] // A table: one line for each metric.
     pub fn new() -> Metrics {
         let families = Families {
             registry: Registry::new_custom(Some("portcullis".into()), None)
                 .expect("the namespace is valid"),
         };
         let metrics = Metrics {
-            requests: families.counters(
-                "requests_total",
-                "Answered requests.",
-                &["route", "method", "status"],
-            ),
-            request_duration: families.histograms(
-                "request_duration_seconds",
-                "From a request's head to its answer's end.",
-                &["route"],
-            ),
-            upstream_duration: families.histograms(
-                "upstream_duration_seconds",
-                "From sending a request to its answer's head.",
-                &["upstream"],
-            ),
-            upstream_connections: families.gauges(
-                "upstream_connections",
-                "Open connections to an upstream.",
-                &["upstream"],
-            ),
-            upstream_healthy: families.gauges(
-                "upstream_healthy",
-                "Whether the last exchange with an upstream worked.",
-                &["upstream"],
-            ),
-            authentications: families.counters(
-                "authentications_total",
-                "Credentials looked at.",
-                &["kind", "outcome", "reason"],
-            ),
-            authorization_denied: families.counters(
-                "authorization_denied_total",
-                "Requests of known callers that were not allowed.",
-                &["route", "reason"],
-            ),
-            credential_cache: families.counters(
-                "credential_cache_total",
-                "Look-ups in the credential caches.",
-                &["cache", "outcome"],
-            ),
-            store_operations: families.counters(
-                "store_operations_total",
-                "Calls to the store.",
-                &["op", "outcome"],
-            ),
-            store_operation_duration: families.histogram(
-                "store_operation_duration_seconds",
-                "How long the store took to answer.",
-            ),
-            revocation_propagation: families.histogram(
-                "revocation_propagation_seconds",
-                "From a revocation to its being applied here.",
-            ),
-            revocation_lease_age: families.gauge(
-                "revocation_lease_age_seconds",
-                "Since the revocation log was last confirmed.",
-            ),
-            plaintext_refused: families.counters(
-                "plaintext_refused_total",
-                "Clear-text requests refused, by the kind of credential they exposed.",
-                &["credential"],
-            ),
-            tls_handshakes: families.counters(
-                "tls_handshakes_total",
-                "TLS handshakes.",
-                &["version", "outcome"],
-            ),
-            tls_certificate_expiry: families.gauges(
-                "tls_certificate_expiry_timestamp_seconds",
-                "When a certificate ends.",
-                &["certificate"],
-            ),
+            requests: families.counters("requests_total", "Answered requests.", &["route", "method", "status"]),
+            request_duration: families.histograms("request_duration_seconds", "From a request's head to its answer's end.", &["route"]),
+            upstream_duration: families.histograms("upstream_duration_seconds", "From sending a request to its answer's head.", &["upstream"]),
+            upstream_connections: families.gauges("upstream_connections", "Open connections to an upstream.", &["upstream"]),
+            upstream_healthy: families.gauges("upstream_healthy", "Whether the last exchange with an upstream worked.", &["upstream"]),
+            authentications: families.counters("authentications_total", "Credentials looked at.", &["kind", "outcome", "reason"]),
+            authorization_denied: families.counters("authorization_denied_total", "Requests of known callers that were not allowed.", &["route", "reason"]),
+            credential_cache: families.counters("credential_cache_total", "Look-ups in the credential caches.", &["cache", "outcome"]),
+            store_operations: families.counters("store_operations_total", "Calls to the store.", &["op", "outcome"]),
+            store_operation_duration: families.histogram("store_operation_duration_seconds", "How long the store took to answer."),
+            revocation_propagation: families.histogram("revocation_propagation_seconds", "From a revocation to its being applied here."),
+            revocation_lease_age: families.gauge("revocation_lease_age_seconds", "Since the revocation log was last confirmed."),
+            plaintext_refused: families.counters("plaintext_refused_total", "Clear-text requests refused, by the kind of credential they exposed.", &["credential"]),
+            tls_handshakes: families.counters("tls_handshakes_total", "TLS handshakes.", &["version", "outcome"]),
+            tls_certificate_expiry: families.gauges("tls_certificate_expiry_timestamp_seconds", "When a certificate ends.", &["certificate"]),
             connections: families.gauges("connections", "Open client connections.", &["listener"]),
-            connections_refused: families.counters(
-                "connections_refused_total",
-                "Connections closed at a cap.",
-                &["reason"],
-            ),
-            inflight_requests: families.register(
-                IntGauge::new("inflight_requests", "Requests being answered.").expect("valid name"),
-            ),
-            malformed_requests: families.counters(
-                "malformed_requests_total",
-                "Requests that no parser may read.",
-                &["reason"],
-            ),
-            jwks_fetches: families.counters(
-                "jwks_fetches_total",
-                "Fetches of key sets.",
-                &["issuer", "outcome"],
-            ),
-            config_last_reload_success: families.register(
-                IntGauge::new(
-                    "config_last_reload_success",
-                    "Whether the last reload took.",
-                )
-                .expect("valid name"),
-            ),
-            config_reloads: families.counters(
-                "config_reloads_total",
-                "Reloads of the configuration.",
-                &["outcome"],
-            ),
-            config_info: families.gauges(
-                "config_info",
-                "The configuration that is live.",
-                &["digest"],
-            ),
-            panics: families.register(
-                IntCounter::new("panics_total", "Bugs, each of which cost one request.")
-                    .expect("valid name"),
-            ),
-            audit_dropped: families.register(
-                IntCounter::new(
-                    "audit_dropped_total",
-                    "Audit lines that could not be written.",
-                )
-                .expect("valid name"),
-            ),
+            connections_refused: families.counters("connections_refused_total", "Connections closed at a cap.", &["reason"]),
+            inflight_requests: families.register(IntGauge::new("inflight_requests", "Requests being answered.").expect("valid name")),
+            malformed_requests: families.counters("malformed_requests_total", "Requests that no parser may read.", &["reason"]),
+            jwks_fetches: families.counters("jwks_fetches_total", "Fetches of key sets.", &["issuer", "outcome"]),
+            config_last_reload_success: families.register(IntGauge::new("config_last_reload_success", "Whether the last reload took.").expect("valid name")),
+            config_reloads: families.counters("config_reloads_total", "Reloads of the configuration.", &["outcome"]),
+            config_info: families.gauges("config_info", "The configuration that is live.", &["digest"]),
+            panics: families.register(IntCounter::new("panics_total", "Bugs, each of which cost one request.").expect("valid name")),
+            audit_dropped: families.register(IntCounter::new("audit_dropped_total", "Audit lines that could not be written.").expect("valid name")),
+            access_log_dropped: families.counter("access_log_dropped_total", "Access-log lines that could not be kept."),
             registry: families.registry.clone(),
         };
         let build_info = families.gauges("build_info", "The running version.", &["version"]);
@@ -380,6 +290,10 @@ impl Families {
             .register(Box::new(collector.clone()))
             .expect("each name is registered once");
         collector
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help).expect("valid name"))
     }
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {

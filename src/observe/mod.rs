@@ -5,9 +5,11 @@
 //! the config, never by traffic.
 
 mod access_log;
+mod audit_log;
 mod metrics;
 
-pub use access_log::{AccessLogSettings, AccessLogTarget};
+pub use access_log::{AccessLine, AccessLog, AccessLogSettings, AccessLogSink, AccessLogTarget};
+pub use audit_log::{Actor, AuditAction, AuditEvent, AuditLog, AuditLogError, AuditOutcome};
 pub use metrics::{
     Metrics, RouteMetrics, StatusCounters, StoreMetrics, TlsOutcome, TlsVersion, UpstreamMetrics,
 };

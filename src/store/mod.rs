@@ -2,27 +2,46 @@
 //!
 //! Not here: caching, freshness and the meaning of a record ([`crate::auth`]). Invariants:
 //! "absent" and "unavailable" are different types (`Ok(None)` and [`StoreError`]); every verb is
-//! atomic, there is no get-then-set; every change of a record appears in the event log in the
-//! same atomic step, so whoever has read the log up to a position knows every revocation up to
-//! it; no raw secret passes through, only a [`Digest`].
+//! atomic towards every other, there is no get-then-set; a verb that changes a record has put it
+//! into the event log before it answers, so whoever has read the log up to a position knows every
+//! answered revocation up to it; no raw secret passes through, only a [`Digest`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::id::{AccountId, KeyId};
+use crate::observe::Metrics;
 use crate::scope::ScopeSet;
 use crate::secret::{Digest, Secret};
 
-/// Which world a key belongs to; a test key reaches only upstreams marked `environment: test`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Environment {
-    /// Real customers' data.
-    Live,
-    /// A sandbox.
-    Test,
+mod embedded;
+mod measured;
+mod redis;
+mod retention;
+
+pub use crate::environment::Environment;
+pub use embedded::EmbeddedStore;
+pub use redis::{InvalidRedisSettings, RedisStore};
+
+/// Opens the configured store; each of its verbs is counted in `metrics`.
+///
+/// The embedded store is opened at once ([`StoreError::Locked`] when another process has it).
+/// Redis is not contacted: the gateway starts without it, and each call answers for itself. Its
+/// connections live on the Tokio runtime that this is called in.
+pub fn open(
+    settings: &StoreSettings,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match settings {
+        StoreSettings::Embedded { path } => {
+            measured::measure(EmbeddedStore::open(path, clock)?, metrics)
+        }
+        StoreSettings::Redis(settings) => measured::measure(RedisStore::open(settings)?, metrics),
+    })
 }
 
 /// What the store knows of one API key. Holds no secret.
@@ -83,7 +102,9 @@ pub enum RevokeKey {
     Unknown,
 }
 
-/// A place in the event log. Opaque; only its own store can read it.
+/// A place in the event log: right after one entry, which it names. Opaque; only its own store can
+/// read it. When that very entry is not in the log any more (trimmed, or the store was emptied,
+/// restored or swapped), what came after it cannot be known: [`Follow::Gap`].
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Position(String);
@@ -124,6 +145,33 @@ pub enum DenialKind {
     Subject,
 }
 
+impl DenialKind {
+    const ALL: [DenialKind; 8] = [
+        DenialKind::Account,
+        DenialKind::Client,
+        DenialKind::Grant,
+        DenialKind::Issuer,
+        DenialKind::Jti,
+        DenialKind::Key,
+        DenialKind::Session,
+        DenialKind::Subject,
+    ];
+
+    /// The word for it in stores and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            DenialKind::Account => "account",
+            DenialKind::Client => "client",
+            DenialKind::Grant => "grant",
+            DenialKind::Issuer => "issuer",
+            DenialKind::Jti => "jti",
+            DenialKind::Key => "key",
+            DenialKind::Session => "session",
+            DenialKind::Subject => "subject",
+        }
+    }
+}
+
 /// One entry of the not-before list: whatever it names is refused.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Denial {
@@ -133,6 +181,29 @@ pub struct Denial {
     pub id: String,
     /// Since when. Kinds marked "absolutely" ignore it (interface.md §7.2).
     pub at: Timestamp,
+}
+
+impl Denial {
+    /// `kind:id`: its name in a store's not-before list.
+    fn member(&self) -> String {
+        format!("{}:{}", self.kind.label(), self.id)
+    }
+
+    /// From [`Denial::member`] and the time beside it. An unknown kind is an error, not skipped:
+    /// it may be a revocation by a newer version.
+    fn from_member(member: &str, at: Timestamp) -> Result<Denial, StoreError> {
+        let unreadable = || StoreError::Corrupt("a denial of no known kind".into());
+        let (label, id) = member.split_once(':').ok_or_else(unreadable)?;
+        let kind = DenialKind::ALL
+            .into_iter()
+            .find(|kind| kind.label() == label)
+            .ok_or_else(unreadable)?;
+        Ok(Denial {
+            kind,
+            id: id.into(),
+            at,
+        })
+    }
 }
 
 /// One entry of the event log.
@@ -188,7 +259,9 @@ pub enum StoreError {
 }
 
 /// The verbs. Each call has a deadline of its own inside the implementation; none waits for
-/// longer than the settings say (except [`Store::follow`], which waits as long as it is asked to).
+/// longer than the settings say, except [`Store::follow`], which waits as long as it is asked to,
+/// and the bulk verbs ([`Store::keys`], [`Store::create_keys`], [`Store::denials`]), which have
+/// that deadline for each batch.
 #[async_trait::async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The record under a digest.
@@ -202,18 +275,22 @@ pub trait Store: Send + Sync + 'static {
     -> Result<Vec<KeyRecord>, StoreError>;
 
     /// Writes each key that does not exist yet, with its [`Event::Publish`]. The answers are in
-    /// the order of `keys`; each key is all or nothing.
+    /// the order of `keys`; each key is all or nothing. After an error some may be written: the
+    /// call may be repeated, which answers [`CreateKey::Exists`] for those and completes them.
     async fn create_keys(&self, keys: Vec<NewKey>) -> Result<Vec<CreateKey>, StoreError>;
 
-    /// Marks a key revoked, puts it on the not-before list and writes the [`Event::Deny`]. May
-    /// be repeated safely: a repetition completes what a crash left undone.
+    /// Marks a key revoked, puts it on the not-before list and writes the [`Event::Deny`], in
+    /// this order: in one transaction in the embedded store, in two steps in Redis, where the
+    /// record and the log may live on different nodes. May be repeated safely, and must be after
+    /// an error: a repetition completes what a crash between the steps left undone.
     async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<RevokeKey, StoreError>;
 
     /// The not-before list.
     async fn denials(&self) -> Result<Denials, StoreError>;
 
     /// Events after `position`, waiting up to `wait` for the first. An answer, also an empty
-    /// one, proves that the store is there and that nothing else was revoked.
+    /// one, is complete as of a moment during the call: it proves that the store is there and
+    /// that nothing else was revoked until then.
     async fn follow(&self, position: &Position, wait: Duration) -> Result<Follow, StoreError>;
 
     /// Whether the store answers now.

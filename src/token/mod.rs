@@ -2,6 +2,11 @@
 //!
 //! Not here: whether a well-formed token is known, live or allowed ([`crate::auth`]).
 
+mod internal;
 mod opaque;
+pub mod jwt;
 
+pub use internal::{
+    INTERNAL_TOKEN_ISSUER, INTERNAL_TOKEN_TYPE, InternalKeyError, InternalTokenSigner,
+};
 pub use opaque::{MintedSecret, OpaqueFormat, OpaqueKind, Shape};

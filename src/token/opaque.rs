@@ -12,8 +12,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::environment::Environment;
 use crate::secret::{Secret, random_bytes};
-use crate::store::Environment;
 
 /// Base62 digits, in ASCII order; most significant digit first.
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -1,27 +1,254 @@
-//! Stub: replaced when the branch that verifies JWTs is merged.
+//! Access tokens (RFC 9068) verified here, with the issuers' public keys and nothing else.
+//!
+//! Not here: the revocation log, whose verdict on a [`VerifiedToken`] is the authenticator's.
+//! Invariants: a token is judged by the one issuer that its `iss` names, never tried with a
+//! second; the cache holds only tokens that passed everything, under a hash of the whole token,
+//! and each use checks `exp` and the issuer's key set again; an issuer without a key set is
+//! [`Unavailable::Jwks`](super::Unavailable::Jwks), never a verdict.
 
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::clock::Timestamp;
+use prometheus::IntCounter;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
+use crate::clock::{Clock, Timestamp};
+use crate::observe::Metrics;
+use crate::token::jwt::{InvalidJwt, InvalidKeySet, MAX_LEN, UnverifiedJwt};
+
+use super::failure::{Failure, Refusal};
 use super::principal::Identity;
-use super::{Failure, IssuerRevocation, Refusal};
+use super::{IssuerRevocation, IssuerSettings};
+use cache::{Cached, Freshness, TokenCache, TokenHash};
+use issuer::Issuer;
 
-/// Verifies access tokens.
-#[derive(Debug, Default)]
-pub struct AccessTokens {}
+mod cache;
+mod claims;
+mod issuer;
+mod jwks;
 
-#[derive(Debug)]
-pub(super) struct VerifiedToken {
+pub use jwks::InvalidJwksUrl;
+
+/// How long the start waits for the first key sets.
+const PREFETCH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Verifies access tokens. One for all workers; made anew when the configuration changes.
+pub struct AccessTokens {
+    issuers: Vec<Issuer>,
+    cache: TokenCache,
+    clock: Clock,
+    hits: IntCounter,
+    misses: IntCounter,
+}
+
+/// What a verified token says. Whether it was revoked is still to be asked.
+pub struct VerifiedToken {
     pub(super) identity: Arc<Identity>,
+    /// `iat`; where the issuer sends none, the earliest that its `exp` allows, so that a denial
+    /// by time is never escaped by leaving it out.
     pub(super) issued_at: Timestamp,
     pub(super) jti: Option<String>,
+    /// The grant it belongs to, from the claim `fam`.
     pub(super) grant: Option<String>,
     pub(super) revocation: IssuerRevocation,
 }
 
+/// Why tokens of the configured issuers cannot be verified at all.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessTokensError {
+    /// A CA file that cannot be read or holds no certificate.
+    #[error("the CA file {} cannot be used", .path.display())]
+    Ca {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// The same `iss` twice: which entry's rules would count?
+    #[error("the issuer {0} is configured twice")]
+    DuplicateIssuer(String),
+    /// The key set file cannot be read.
+    #[error("the key set {} cannot be read", .path.display())]
+    KeySetFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// The key set file holds no usable key set.
+    #[error("the key set {} cannot be used", .path.display())]
+    KeySet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: InvalidKeySet,
+    },
+    /// The key set's URL cannot be fetched from.
+    #[error("the key set URL of the issuer {issuer} cannot be used")]
+    Url {
+        /// The issuer.
+        issuer: String,
+        /// What is wrong.
+        #[source]
+        source: InvalidJwksUrl,
+    },
+}
+
 impl AccessTokens {
-    pub(super) async fn verify(&self, _token: &str) -> Result<Arc<VerifiedToken>, Failure> {
-        Err(Failure::Refused(Refusal::Issuer))
+    /// Reads the key set files and starts fetching the others on the control runtime.
+    pub fn new(
+        issuers: &[IssuerSettings],
+        clock: Clock,
+        metrics: &Arc<Metrics>,
+        control: &Handle,
+        cache_capacity: u64,
+    ) -> Result<AccessTokens, AccessTokensError> {
+        let mut known: Vec<Issuer> = Vec::with_capacity(issuers.len());
+        for settings in issuers {
+            if known.iter().any(|other| other.name() == settings.issuer) {
+                let name = settings.issuer.clone();
+                return Err(AccessTokensError::DuplicateIssuer(name));
+            }
+            known.push(Issuer::new(settings, metrics, control)?);
+        }
+        let lookups = |outcome| {
+            let family = &metrics.credential_cache;
+            family.with_label_values(&["access_token", outcome])
+        };
+        Ok(AccessTokens {
+            issuers: known,
+            cache: TokenCache::new(cache_capacity),
+            clock,
+            hits: lookups("hit"),
+            misses: lookups("miss"),
+        })
+    }
+
+    /// Verifies a token, or finds that it was verified a moment ago.
+    pub async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, Failure> {
+        // Before the hash: what cannot be a token costs nothing.
+        if token.len() > MAX_LEN {
+            return Err(Failure::Refused(Refusal::Malformed));
+        }
+        let hash = TokenHash::of(token);
+        if let Some(cached) = self.known(&hash).await {
+            self.hits.inc();
+            return self.unless_ended(cached);
+        }
+        self.misses.inc();
+        self.examine(token, hash).await
+    }
+
+    /// Waits until every fetched key set was tried once, at most 5 s. A failure is no reason not
+    /// to start: that issuer's tokens are 503 until its keys are there.
+    pub async fn prefetch(&self) {
+        let all = async {
+            for issuer in &self.issuers {
+                issuer.keys().first_attempt().await;
+            }
+        };
+        if timeout(PREFETCH_DEADLINE, all).await.is_err() {
+            tracing::warn!("not every key set could be fetched before the start");
+        }
+    }
+
+    /// The issuers that have no key set now: their tokens are 503.
+    pub fn readiness(&self) -> Vec<&str> {
+        let without = |issuer: &&Issuer| issuer.keys().generation().is_none();
+        self.issuers
+            .iter()
+            .filter(without)
+            .map(Issuer::name)
+            .collect()
+    }
+
+    /// A cached token whose issuer still has the key set that it was verified with.
+    async fn known(&self, hash: &TokenHash) -> Option<Cached> {
+        let cached = self.cache.get(hash).await?;
+        let issuer = self.issuers.get(cached.issuer)?;
+        (issuer.keys().generation() == Some(cached.generation)).then_some(cached)
+    }
+
+    fn unless_ended(&self, cached: Cached) -> Result<Arc<VerifiedToken>, Failure> {
+        if self.clock.now() < cached.end {
+            Ok(cached.token)
+        } else {
+            Err(Failure::Refused(Refusal::Expired))
+        }
+    }
+
+    /// The whole examination, from the cheapest check to the dearest.
+    async fn examine(&self, token: &str, hash: TokenHash) -> Result<Arc<VerifiedToken>, Failure> {
+        let (jwt, position) = self.screen(token).map_err(Failure::Refused)?;
+        let issuer = &self.issuers[position];
+        let key = issuer.keys().find(jwt.key_id(), jwt.algorithm()).await?;
+        let now = self.clock.now();
+        let claims = jwt.verify(key.key()).map_err(Refusal::from);
+        let verified = claims
+            .and_then(|claims| issuer.judge(&claims, &hash, now))
+            .map_err(Failure::Refused)?;
+        let token = Arc::new(verified.token);
+        let cached = Cached {
+            token: Arc::clone(&token),
+            issuer: position,
+            generation: key.generation(),
+            end: verified.end,
+            freshness: Freshness::until(verified.end, now),
+        };
+        self.cache.insert(hash, cached).await;
+        Ok(token)
+    }
+
+    /// What can be said without a key: the form, whose token it claims to be, and whether that
+    /// issuer makes such tokens.
+    fn screen<'a>(&self, token: &'a str) -> Result<(UnverifiedJwt<'a>, usize), Refusal> {
+        let jwt = UnverifiedJwt::parse(token)?;
+        let name = jwt.claimed_issuer()?;
+        let mut issuers = self.issuers.iter();
+        let position = issuers
+            .position(|issuer| issuer.name() == name)
+            .ok_or(Refusal::Issuer)?;
+        self.issuers[position].screen(&jwt)?;
+        Ok((jwt, position))
+    }
+}
+
+impl fmt::Debug for AccessTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.issuers.iter().map(Issuer::name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+/// The public parts only: a subject is about a person.
+impl fmt::Debug for VerifiedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedToken")
+            .field("credential_id", &self.identity.credential_id)
+            .field("issued_at", &self.issued_at)
+            .field("jti", &self.jti)
+            .field("grant", &self.grant)
+            .field("revocation", &self.revocation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<InvalidJwt> for Refusal {
+    fn from(invalid: InvalidJwt) -> Refusal {
+        match invalid {
+            InvalidJwt::Algorithm => Refusal::Algorithm,
+            InvalidJwt::Issuer => Refusal::Claims,
+            InvalidJwt::Malformed => Refusal::Malformed,
+            InvalidJwt::Protected => Refusal::Protected,
+            InvalidJwt::Signature => Refusal::Signature,
+            InvalidJwt::TokenType => Refusal::TokenType,
+        }
     }
 }

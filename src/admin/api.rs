@@ -1,0 +1,377 @@
+//! The admin API: `/v1/…` on the admin listener.
+//!
+//! Not here: what a key is allowed to be ([`crate::auth::KeyDesk`]). Invariants: the door is
+//! asked before the path is looked at; a body is read only by a resource that takes one, up to
+//! its size and within its time.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use zeroize::Zeroizing;
+
+use super::door::Door;
+use super::listener::{Listener, Service, json, serve};
+use super::live::LiveGateway;
+use super::problem::AdminProblem;
+use super::socket::{self, SocketFile};
+use super::wire::{
+    BodyProblem, CreatedKey, ExplainBody, KeyList, KeyView, NewKeyBody, Revocation, RevokedKey,
+};
+use super::{AdminAddress, AdminError};
+use crate::auth::{Import, KeyDesk, KeyError, NewKeyRequest};
+use crate::id::{AccountId, KeyId};
+use crate::observe::Actor;
+use crate::policy::ExplainRequest;
+use crate::secret::Secret;
+use crate::store::RevokeKey;
+
+/// The admin listener: bound, not yet answering.
+#[derive(Debug)]
+pub struct AdminListener {
+    listener: Listener,
+    door: Door,
+    address: AdminAddress,
+    socket: Option<SocketFile>,
+}
+
+/// A JSON body, in bytes.
+const BODY: usize = 64 * 1024;
+/// An import, in bytes: some 200,000 keys.
+const IMPORT: usize = 64 * 1024 * 1024;
+/// For a JSON body to be there, and between two pieces of an import.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+/// Keys in one page.
+const PAGE: usize = 1000;
+
+impl AdminListener {
+    /// Binds. On TCP the address must be a loopback one, and there must be a token.
+    pub async fn bind(
+        address: &AdminAddress,
+        token: Option<Secret>,
+    ) -> Result<AdminListener, AdminError> {
+        match address {
+            AdminAddress::Tcp(address) => bind_tcp(*address, token).await,
+            AdminAddress::Unix(path) => {
+                let (listener, socket) = socket::place(path).await?;
+                Ok(AdminListener {
+                    listener: Listener::Unix(listener),
+                    door: Door::Socket,
+                    address: address.clone(),
+                    socket: Some(socket),
+                })
+            }
+        }
+    }
+
+    /// Where it listens; the port is the real one, also if 0 was asked for.
+    pub fn address(&self) -> &AdminAddress {
+        &self.address
+    }
+
+    /// Serves until `shutdown`, then removes the socket file.
+    pub async fn serve(
+        self,
+        desk: Arc<KeyDesk>,
+        gateway: Arc<dyn LiveGateway>,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let api = Api {
+            door: self.door,
+            desk,
+            gateway,
+        };
+        serve(self.listener, Arc::new(api), shutdown).await;
+        drop(self.socket);
+    }
+}
+
+async fn bind_tcp(
+    address: std::net::SocketAddr,
+    token: Option<Secret>,
+) -> Result<AdminListener, AdminError> {
+    if !address.ip().is_loopback() {
+        return Err(AdminError::NotLoopback(address));
+    }
+    let long_enough = |token: &Secret| token.expose().len() >= AdminError::TOKEN_CHARS;
+    let token = token.filter(long_enough).ok_or(AdminError::Token)?;
+    let failed = |source| AdminError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(AdminListener {
+        listener: Listener::Tcp(listener),
+        door: Door::Token {
+            token,
+            address: address.ip(),
+        },
+        address: AdminAddress::Tcp(address),
+        socket: None,
+    })
+}
+
+/// What the requests are answered from.
+struct Api {
+    door: Door,
+    desk: Arc<KeyDesk>,
+    gateway: Arc<dyn LiveGateway>,
+}
+
+/// What there is.
+enum Resource {
+    Explain,
+    Import,
+    Key(KeyId),
+    Keys,
+    Reload,
+    Revoke(KeyId),
+    Routes,
+}
+
+impl Resource {
+    fn parse(path: &str) -> Result<Resource, AdminProblem> {
+        let key = |id| KeyId::parse(id).map_err(|_| AdminProblem::Path);
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        match segments.as_slice() {
+            ["v1", "explain"] => Ok(Resource::Explain),
+            ["v1", "keys"] => Ok(Resource::Keys),
+            ["v1", "keys", "import"] => Ok(Resource::Import),
+            ["v1", "keys", id] => key(id).map(Resource::Key),
+            ["v1", "keys", id, "revoke"] => key(id).map(Resource::Revoke),
+            ["v1", "reload"] => Ok(Resource::Reload),
+            ["v1", "routes"] => Ok(Resource::Routes),
+            _ => Err(AdminProblem::Path),
+        }
+    }
+}
+
+impl Service for Api {
+    async fn answer(&self, actor: Actor, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        match self.carry_out(actor, request).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        }
+    }
+}
+
+impl Api {
+    async fn carry_out(
+        &self,
+        actor: Actor,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        self.door.admit(request.headers())?;
+        let resource = Resource::parse(request.uri().path())?;
+        match (resource, request.method()) {
+            (Resource::Explain, &Method::POST) => self.explain(request).await,
+            (Resource::Import, &Method::POST) => self.import(actor, request).await,
+            (Resource::Key(id), &Method::GET) => self.show(&id).await,
+            (Resource::Keys, &Method::GET) => self.list(request.uri().query()).await,
+            (Resource::Keys, &Method::POST) => self.create(actor, request).await,
+            (Resource::Reload, &Method::POST) => self.reload().await,
+            (Resource::Revoke(id), &Method::POST) => self.revoke(actor, &id).await,
+            (Resource::Routes, &Method::GET) => Ok(ok(&self.gateway.routes())),
+            (Resource::Keys, _) => Err(AdminProblem::Method("GET, POST")),
+            (Resource::Key(_) | Resource::Routes, _) => Err(AdminProblem::Method("GET")),
+            (Resource::Explain | Resource::Import | Resource::Reload | Resource::Revoke(_), _) => {
+                Err(AdminProblem::Method("POST"))
+            }
+        }
+    }
+
+    async fn create(
+        &self,
+        actor: Actor,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        let body: NewKeyBody = read(request).await?;
+        let request = NewKeyRequest::try_from(body)?;
+        let (record, secret) = self.desk.create(request, actor).await?;
+        let created = CreatedKey::new(&record, secret);
+        Ok(json(StatusCode::CREATED, render(&created)))
+    }
+
+    async fn list(&self, query: Option<&str>) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        let page = Page::parse(query.unwrap_or_default())?;
+        let (after, account) = (page.after.as_ref(), page.account.as_ref());
+        let keys = self.desk.list(after, page.limit, account).await?;
+        Ok(ok(&KeyList::from(&keys)))
+    }
+
+    async fn show(&self, id: &KeyId) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        let record = self.desk.show(id).await?;
+        Ok(ok(&KeyView::from(&record)))
+    }
+
+    async fn revoke(
+        &self,
+        actor: Actor,
+        id: &KeyId,
+    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        let (outcome, record) = match self.desk.revoke(id, actor).await? {
+            RevokeKey::Revoked(record) => (Revocation::Revoked, record),
+            RevokeKey::AlreadyRevoked(record) => (Revocation::AlreadyRevoked, record),
+            RevokeKey::Unknown => return Err(KeyError::Unknown(id.clone()).into()),
+        };
+        let key = KeyView::from(&record);
+        Ok(ok(&RevokedKey { outcome, key }))
+    }
+
+    async fn import(
+        &self,
+        actor: Actor,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        let mut import = self.desk.import(actor);
+        match take_over(&mut import, request.into_body()).await {
+            Ok(()) => Ok(ok(&import.finish().await?)),
+            Err(problem) => {
+                import.abandon().await;
+                Err(problem)
+            }
+        }
+    }
+
+    async fn explain(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        let body: ExplainBody = read(request).await?;
+        let request = ExplainRequest::try_from(body)?;
+        Ok(ok(&self.gateway.explain(request).await))
+    }
+
+    async fn reload(&self) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        self.gateway.reload().await.map_err(AdminProblem::Reload)?;
+        Ok(ok(&serde_json::json!({ "outcome": "reloaded" })))
+    }
+}
+
+async fn take_over(import: &mut Import<'_>, mut body: Incoming) -> Result<(), AdminProblem> {
+    let mut taken = 0;
+    while let Some(data) = piece(&mut body).await? {
+        taken += data.len();
+        if taken > IMPORT {
+            return Err(AdminProblem::BodySize(IMPORT));
+        }
+        import.feed(&data).await?;
+    }
+    Ok(())
+}
+
+/// Which part of a list is asked for.
+struct Page {
+    after: Option<KeyId>,
+    account: Option<AccountId>,
+    limit: usize,
+}
+
+impl Page {
+    /// Ids have no character that a query would encode, except in foreign accounts: those come
+    /// percent-encoded.
+    fn parse(query: &str) -> Result<Page, AdminProblem> {
+        let mut page = Page {
+            after: None,
+            account: None,
+            limit: 100,
+        };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value =
+                decode(value).ok_or(AdminProblem::Query("the query is not well encoded"))?;
+            match name {
+                "after" => {
+                    let id = KeyId::parse(&value);
+                    page.after = Some(id.map_err(|_| AdminProblem::Query("after: not a key id"))?);
+                }
+                "account" => {
+                    let id = AccountId::parse(&value);
+                    let id = id.map_err(|_| AdminProblem::Query("account: not an account id"))?;
+                    page.account = Some(id);
+                }
+                "limit" => {
+                    let limit = value
+                        .parse()
+                        .ok()
+                        .filter(|limit| (1..=PAGE).contains(limit));
+                    page.limit = limit.ok_or(AdminProblem::Query("limit: from 1 to 1000"))?;
+                }
+                _ => {
+                    return Err(AdminProblem::Query(
+                        "only after, account and limit are known",
+                    ));
+                }
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// RFC 3986 §2.1.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        if *first == b'%' {
+            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Reads a whole JSON body.
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, AdminProblem> {
+    let body = collect(request.into_body());
+    let bytes = tokio::time::timeout(BODY_DEADLINE, body)
+        .await
+        .map_err(|_| AdminProblem::BodyDeadline)??;
+    serde_json::from_slice(&bytes).map_err(|error| BodyProblem::Json(error).into())
+}
+
+async fn collect(mut body: Incoming) -> Result<Zeroizing<Vec<u8>>, AdminProblem> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(BODY));
+    while let Some(data) = piece(&mut body).await? {
+        if bytes.len() + data.len() > BODY {
+            return Err(AdminProblem::BodySize(BODY));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+/// The next piece of a body; `None` is its end. Trailers are skipped.
+async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, AdminProblem> {
+    loop {
+        let frame = tokio::time::timeout(BODY_DEADLINE, body.frame())
+            .await
+            .map_err(|_| AdminProblem::BodyDeadline)?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(AdminProblem::BodyBroken),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+fn ok(body: &impl Serialize) -> Response<Full<Bytes>> {
+    json(StatusCode::OK, render(body))
+}
+
+fn render(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("the API's own types have only text keys and no failing parts")
+}

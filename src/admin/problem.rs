@@ -1,0 +1,96 @@
+//! Why an admin request is not carried out, and the one map from that to an answer.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+
+use super::listener::json;
+use super::wire::BodyProblem;
+use crate::auth::{ImportStopped, KeyError};
+
+/// Why an admin request is not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AdminProblem {
+    #[error("the request body did not arrive in time")]
+    BodyDeadline,
+    #[error("the request body broke off")]
+    BodyBroken,
+    #[error("the request body is larger than {0} bytes")]
+    BodySize(usize),
+    #[error(transparent)]
+    Body(#[from] BodyProblem),
+    #[error("this listener is not known under that Host")]
+    Host,
+    #[error(transparent)]
+    Import(#[from] ImportStopped),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("this resource answers {0}")]
+    Method(&'static str),
+    #[error("there is no such resource")]
+    Path,
+    #[error("{0}")]
+    Query(&'static str),
+    #[error("the configuration was not taken over; the old one stays:\n{0}")]
+    Reload(String),
+    #[error("the admin token is missing or wrong")]
+    Token,
+}
+
+impl AdminProblem {
+    /// Status and error word. No wildcard: a new problem needs a decision.
+    fn verdict(&self) -> (StatusCode, &'static str) {
+        match self {
+            AdminProblem::Body(_)
+            | AdminProblem::BodyBroken
+            | AdminProblem::Query(_)
+            | AdminProblem::Key(KeyError::Problem(_)) => (StatusCode::BAD_REQUEST, "bad_request"),
+            AdminProblem::BodyDeadline => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
+            AdminProblem::BodySize(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
+            AdminProblem::Host => (StatusCode::MISDIRECTED_REQUEST, "misdirected_request"),
+            AdminProblem::Import(_) | AdminProblem::Key(KeyError::Store(_)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
+            }
+            AdminProblem::Key(KeyError::Unknown(_)) | AdminProblem::Path => {
+                (StatusCode::NOT_FOUND, "not_found")
+            }
+            AdminProblem::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            AdminProblem::Reload(_) => (StatusCode::UNPROCESSABLE_ENTITY, "config_not_valid"),
+            AdminProblem::Token => (StatusCode::UNAUTHORIZED, "unauthorized"),
+        }
+    }
+
+    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+        let (status, error) = self.verdict();
+        let mut body = serde_json::json!({ "error": error, "message": self.to_string() });
+        if let AdminProblem::Import(stopped) = &self {
+            body["report"] = serde_json::json!(stopped.report);
+        }
+        if let AdminProblem::Import(_) | AdminProblem::Key(KeyError::Store(_)) = &self {
+            tracing::warn!(error = %chain(&self), "an admin request failed at the store");
+        }
+        let mut response = json(status, body.to_string());
+        let headers = response.headers_mut();
+        if let AdminProblem::Method(allow) = self {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §15.5.2: every 401 carries a challenge.
+            let challenge = HeaderValue::from_static(r#"Bearer realm="portcullis-admin""#);
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,283 @@
+//! A running gateway as its operator sees it: readiness, explain, reload, signals.
+//!
+//! Invariant: a reload is all or nothing. It reads, checks and compiles the whole configuration
+//! and loads every certificate before it swaps anything.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, watch};
+
+use super::policy_source::{self, PolicySource};
+use super::{AppError, scope_set, watch_files};
+use crate::admin::{AdminSettings, LiveGateway, NotReady, Readiness};
+use crate::auth::{KeyDesk, Lease};
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::gateway::GatewayParts;
+use crate::observe::{Actor, AuditAction, AuditEvent, AuditOutcome, Metrics};
+use crate::policy::{self, ExplainRequest};
+use crate::store::Store;
+
+/// What there is to operate.
+pub(super) struct Operations {
+    config_path: PathBuf,
+    /// The configuration that is live. The lock also keeps two reloads apart.
+    config: Mutex<Arc<Config>>,
+    first: Arc<Config>,
+    edge: Arc<Edge>,
+    gateway: GatewayParts,
+    source: PolicySource,
+    store: Arc<dyn Store>,
+    store_answers: AtomicBool,
+    draining: AtomicBool,
+}
+
+/// How often the store is asked whether it is there.
+const STORE_CHECK: Duration = Duration::from_secs(2);
+
+impl Operations {
+    pub(super) fn new(
+        config_path: PathBuf,
+        config: Config,
+        edge: Arc<Edge>,
+        gateway: GatewayParts,
+        source: PolicySource,
+        store: Arc<dyn Store>,
+    ) -> Operations {
+        let first = Arc::new(config);
+        Operations {
+            config_path,
+            config: Mutex::new(Arc::clone(&first)),
+            first,
+            edge,
+            gateway,
+            source,
+            store,
+            store_answers: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn admin_settings(&self) -> &AdminSettings {
+        &self.first.admin
+    }
+
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
+        &self.gateway.metrics
+    }
+
+    pub(super) fn desk(&self) -> &Arc<KeyDesk> {
+        &self.gateway.desk
+    }
+
+    pub(super) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) async fn wait_until_confirmed(&self, patience: Duration) {
+        policy_source::wait_until_fresh(&self.source, patience).await;
+    }
+
+    /// Asks the store every moment whether it is there, for `/readyz`.
+    pub(super) async fn watch_store(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+        loop {
+            let answers = self.store.ping().await.is_ok();
+            self.store_answers.store(answers, Ordering::Relaxed);
+            tokio::select! {
+                _ = stopping.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(STORE_CHECK) => {}
+            }
+        }
+    }
+
+    /// Reads the configuration again and swaps it in, or tells why not.
+    pub(super) async fn reload(&self) -> Result<(), String> {
+        let mut live = self.config.lock().await;
+        let reloaded = self.load_and_swap().await;
+        let metrics = &self.gateway.metrics;
+        let outcome = if reloaded.is_ok() { "ok" } else { "refused" };
+        metrics.config_reloads.with_label_values(&[outcome]).inc();
+        metrics
+            .config_last_reload_success
+            .set(i64::from(reloaded.is_ok()));
+        self.tell_audit(reloaded.as_ref().err());
+        match reloaded {
+            Ok(config) => {
+                tracing::info!(digest = %config.digest, "the configuration was reloaded");
+                *live = config;
+                Ok(())
+            }
+            Err(error) => {
+                let text = error.to_string();
+                tracing::error!(error = %text, "the old configuration stays");
+                Err(text)
+            }
+        }
+    }
+
+    /// A changed configuration is a changed policy: it leaves an audit line, taken or not.
+    fn tell_audit(&self, error: Option<&ReloadError>) {
+        let audit = &self.gateway.audit;
+        // Log rotation moves the file away and then asks for a reload.
+        audit.reopen();
+        let (action, actor) = (AuditAction::ConfigReload, Actor::Gateway);
+        audit.record(match error {
+            None => AuditEvent::new(action, actor, AuditOutcome::Done),
+            Some(error) => {
+                AuditEvent::new(action, actor, AuditOutcome::Failed).reason(error.to_string())
+            }
+        });
+    }
+
+    async fn load_and_swap(&self) -> Result<Arc<Config>, ReloadError> {
+        let path = self.config_path.clone();
+        let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+        let config = loaded
+            .map_err(|_| ReloadError::Bug)?
+            .map_err(AppError::Config)?;
+        if let Some(key) = needs_restart(&self.first, &config) {
+            return Err(ReloadError::NeedsRestart(key));
+        }
+        let policy = self.source.policy(&config).await?;
+        // Last of what can fail, and itself all or nothing.
+        self.edge
+            .reload_certificates(&config.edge.certificates)
+            .map_err(AppError::Edge)?;
+        self.gateway.live.store(Arc::new(policy));
+        self.gateway.desk.set_scopes(scope_set(&config));
+        self.gateway.metrics.set_config(&config.digest);
+        if let Some(log) = &self.gateway.log {
+            log.reopen();
+        }
+        Ok(Arc::new(config))
+    }
+}
+
+/// Why a reload did not take.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error("the configuration could not be read: a bug")]
+    Bug,
+    #[error("{0} cannot change while the gateway runs: restart it")]
+    NeedsRestart(&'static str),
+}
+
+/// The first setting that differs and that a running process cannot take over.
+fn needs_restart(first: &Config, next: &Config) -> Option<&'static str> {
+    let differs = |old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
+        format!("{old:?}") != format!("{new:?}")
+    };
+    [
+        ("listen.https", differs(&first.edge.https, &next.edge.https)),
+        ("listen.http", differs(&first.edge.http, &next.edge.http)),
+        (
+            "listen.metrics",
+            differs(&first.admin.metrics, &next.admin.metrics),
+        ),
+        (
+            "listen.admin",
+            differs(&first.admin.admin, &next.admin.admin),
+        ),
+        (
+            "limits or timeouts",
+            differs(&first.edge.limits, &next.edge.limits),
+        ),
+        ("store", differs(&first.store, &next.store)),
+        (
+            "credentials.prefix",
+            first.credentials.prefix != next.credentials.prefix,
+        ),
+        (
+            "credentials.checksum",
+            first.credentials.checksum != next.credentials.checksum,
+        ),
+        (
+            "credentials.cache",
+            first.credentials.cache != next.credentials.cache,
+        ),
+        ("access_log", first.access_log != next.access_log),
+        ("audit_log", first.admin.audit != next.admin.audit),
+        ("workers", first.workers != next.workers),
+    ]
+    .into_iter()
+    .find_map(|(key, differs)| differs.then_some(key))
+}
+
+#[async_trait::async_trait]
+impl LiveGateway for Operations {
+    async fn explain(&self, request: ExplainRequest) -> Value {
+        policy::explain(&self.gateway.live.load_full(), &request).await
+    }
+
+    fn routes(&self) -> Value {
+        let live = self.gateway.live.load();
+        let upstreams: Vec<_> = live
+            .targets()
+            .iter()
+            .map(|target| target.settings().clone())
+            .collect();
+        serde_json::json!(policy::rows(live.settings(), &upstreams))
+    }
+
+    async fn reload(&self) -> Result<(), String> {
+        Operations::reload(self).await
+    }
+
+    fn internal_jwks(&self) -> Value {
+        self.gateway.signer.jwks().clone()
+    }
+
+    fn readiness(&self) -> Readiness {
+        let live = self.gateway.live.load();
+        let mut missing = Vec::new();
+        if self.draining.load(Ordering::Relaxed) {
+            missing.push(NotReady::Draining);
+        }
+        if !self.store_answers.load(Ordering::Relaxed) {
+            missing.push(NotReady::Store);
+        }
+        if !matches!(self.source.lease(), Lease::Fresh(_)) {
+            missing.push(NotReady::Lease);
+        }
+        let issuers = live.authenticator().issuers_without_keys();
+        missing.extend(issuers.into_iter().map(|issuer| NotReady::Jwks {
+            issuer: issuer.into(),
+        }));
+        Readiness { missing }
+    }
+}
+
+/// Serves signals and file changes until SIGTERM or SIGINT.
+pub(super) async fn until_stopped(operations: &Arc<Operations>) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut files = watch_files::FileWatch::new(&operations.config_path, &operations.first);
+    notify_systemd(&sd_notify::NotifyState::Ready);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => {}
+            () = files.changed() => {}
+        }
+        // What went wrong is logged, counted and shown by the gauge; the old one stays.
+        let _ = operations.reload().await;
+    }
+    notify_systemd(&sd_notify::NotifyState::Stopping);
+    Ok(())
+}
+
+/// Without `NOTIFY_SOCKET` this does nothing.
+fn notify_systemd(state: &sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}

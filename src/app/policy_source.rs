@@ -1,0 +1,126 @@
+//! From a configuration to a live policy: at the start, at each reload, and for `explain` on a
+//! configuration that does not run.
+//!
+//! Invariant: what a reload keeps (cached keys, the not-before list, the store) is exactly what
+//! [`crate::auth::Authenticator::with_access_tokens`] shares; all else is made anew from the file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use super::AppError;
+use crate::auth::{AccessTokens, Authenticator, Follower, Lease, Revocation};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::gateway::Live;
+use crate::observe::Metrics;
+use crate::policy::{self, ExplainRequest};
+use crate::store::Store;
+
+/// Makes live policies that share one set of credentials.
+pub(super) struct PolicySource {
+    first: Arc<Authenticator>,
+    control: Handle,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl PolicySource {
+    /// With the policy of a first configuration, and the follower that keeps its credentials true.
+    pub(super) async fn new(
+        config: &Config,
+        store: &Arc<dyn Store>,
+        control: Handle,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<(PolicySource, Live, Follower), AppError> {
+        let tokens = access_tokens(config, &clock, &metrics, &control).await?;
+        let cache = &config.credentials.cache;
+        let revocation = Arc::new(Revocation::new(cache, &config.issuers));
+        let (authenticator, follower) = Authenticator::new(
+            &config.credentials,
+            tokens,
+            revocation,
+            Arc::clone(store),
+            control.clone(),
+            clock.clone(),
+            &metrics,
+        );
+        let first = Arc::new(authenticator);
+        let live = Live::new(
+            config.gateway.clone(),
+            &config.upstreams,
+            Arc::clone(&first),
+            &metrics,
+        )?;
+        Ok((
+            PolicySource {
+                first,
+                control,
+                clock,
+                metrics,
+            },
+            live,
+            follower,
+        ))
+    }
+
+    /// The policy of another configuration.
+    pub(super) async fn policy(&self, config: &Config) -> Result<Live, AppError> {
+        let tokens = access_tokens(config, &self.clock, &self.metrics, &self.control).await?;
+        self.first.revocation().allow_for(&config.issuers);
+        let authenticator = Arc::new(self.first.with_access_tokens(tokens));
+        let upstreams = &config.upstreams;
+        Ok(Live::new(
+            config.gateway.clone(),
+            upstreams,
+            authenticator,
+            &self.metrics,
+        )?)
+    }
+
+    /// The lease on the revocation log.
+    pub(super) fn lease(&self) -> Lease {
+        self.first.revocation().lease()
+    }
+}
+
+async fn access_tokens(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    control: &Handle,
+) -> Result<AccessTokens, AppError> {
+    let capacity = config.credentials.cache.capacity;
+    let tokens = AccessTokens::new(&config.issuers, clock.clone(), metrics, control, capacity)?;
+    tokens.prefetch().await;
+    Ok(tokens)
+}
+
+/// Explains a request under a configuration that does not run here; asks the store directly.
+pub async fn explain_offline(config: &Config, request: &ExplainRequest) -> Result<Value, AppError> {
+    let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
+    let store = crate::store::open(&config.store, &clock, &metrics)?;
+    let control = Handle::current();
+    let (source, live, follower) =
+        PolicySource::new(config, &store, control, clock, metrics).await?;
+    let following = tokio::spawn(follower.run());
+    wait_until_fresh(&source, Duration::from_secs(2)).await;
+    let explanation = policy::explain(&live, request).await;
+    following.abort();
+    Ok(explanation)
+}
+
+/// Waits for the first word of the revocation log, at most for `patience`.
+pub(super) async fn wait_until_fresh(source: &PolicySource, patience: Duration) {
+    let fresh = async {
+        while !matches!(source.lease(), Lease::Fresh(_)) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    if tokio::time::timeout(patience, fresh).await.is_err() {
+        tracing::warn!("the store has not answered yet: credentials are 503 until it does");
+    }
+}

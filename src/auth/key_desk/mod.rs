@@ -1,0 +1,352 @@
+//! The key desk: makes, lists, revokes and takes over API keys, for the admin API and the command
+//! line alike.
+//!
+//! Not here: whether a key admits a request (the rest of [`crate::auth`]), and any transport.
+//! Invariants: a secret leaves the desk once, as the answer to [`KeyDesk::create`]; every change
+//! leaves an audit line; a scope that the config does not know is in no key that the desk writes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use crate::auth::{Checksum, CredentialSettings};
+use crate::clock::{Clock, Timestamp};
+use crate::environment::Environment;
+use crate::id::{AccountId, KeyId};
+use crate::observe::{Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome};
+use crate::scope::{Scope, ScopeSet};
+use crate::secret::{Pepper, Secret};
+use crate::store::{CreateKey, KeyRecord, NewKey, RevokeKey, Store, StoreError};
+use crate::token::{OpaqueFormat, OpaqueKind};
+
+mod import;
+mod import_line;
+mod lines;
+mod problem;
+
+pub use import::{Import, ImportNote, ImportReport, ImportStopped, NoteKind};
+pub use problem::KeyProblem;
+
+/// Manages API keys on one store.
+pub struct KeyDesk {
+    store: Arc<dyn Store>,
+    format: OpaqueFormat,
+    pepper: Pepper,
+    checksum: Checksum,
+    scopes: ArcSwap<ScopeSet>,
+    clock: Clock,
+    audit: AuditLog,
+}
+
+/// What a desk works with.
+pub struct KeyDeskParts<'a> {
+    /// Where the keys are.
+    pub store: Arc<dyn Store>,
+    /// How they look and are hashed.
+    pub credentials: &'a CredentialSettings,
+    /// Every scope that there is.
+    pub scopes: ScopeSet,
+    /// The time.
+    pub clock: Clock,
+    /// Where changes are told.
+    pub audit: AuditLog,
+}
+
+/// A wish for a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKeyRequest {
+    /// The account that it acts for.
+    pub account: AccountId,
+    /// A label for people: 1 to 200 characters, no control characters.
+    pub name: String,
+    /// Live or test.
+    pub environment: Environment,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// From when it works; `None` is at once.
+    pub not_before: Option<Timestamp>,
+    /// When it stops working; `None` is never.
+    pub expires_at: Option<Timestamp>,
+    /// Client addresses it may be used from; empty is any.
+    pub allowed_ips: Vec<IpNet>,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPage {
+    /// In the order of their ids.
+    pub keys: Vec<KeyRecord>,
+    /// Ask again beginning after this id; `None` is the end.
+    pub next: Option<KeyId>,
+}
+
+/// Why the desk could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The wish cannot be granted as it is.
+    #[error(transparent)]
+    Problem(#[from] KeyProblem),
+    /// The store did not take part; whether a change was written is not known.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no key of this id.
+    #[error("there is no key {0}")]
+    Unknown(KeyId),
+}
+
+/// Records read from the store at once while looking for one account's keys.
+const SCAN_PAGE: usize = 500;
+/// Pages looked through for one answer; past it the answer is short and says where to go on.
+const SCAN_PAGES: usize = 20;
+/// The longest name, in characters.
+const NAME_CHARS: usize = 200;
+/// How long a change waits for its audit line to reach the disk. Past it the change stands all
+/// the same (interface.md §7.8).
+const AUDIT_WAIT: Duration = Duration::from_secs(2);
+
+impl KeyDesk {
+    /// Opens the desk.
+    pub fn new(parts: KeyDeskParts<'_>) -> KeyDesk {
+        KeyDesk {
+            store: parts.store,
+            format: OpaqueFormat::new(&parts.credentials.prefix),
+            pepper: parts.credentials.pepper.clone(),
+            checksum: parts.credentials.checksum,
+            scopes: ArcSwap::from_pointee(parts.scopes),
+            clock: parts.clock,
+            audit: parts.audit,
+        }
+    }
+
+    /// Replaces the scopes that keys may have, after a reload. Keys that have others keep them.
+    pub fn set_scopes(&self, scopes: ScopeSet) {
+        self.scopes.store(Arc::new(scopes));
+    }
+
+    /// Makes a key. The secret is in this answer and nowhere else.
+    pub async fn create(
+        &self,
+        request: NewKeyRequest,
+        actor: Actor,
+    ) -> Result<(KeyRecord, Secret), KeyError> {
+        let minted = self.format.mint(OpaqueKind::ApiKey(request.environment));
+        let record = self.draft(request, KeyId::random(), minted.hint)?;
+        let new = NewKey {
+            digest: self.pepper.digest(minted.secret.expose()),
+            record: record.clone(),
+        };
+        match self.store.create_keys(vec![new]).await?.first() {
+            Some(CreateKey::Created) => {}
+            // 256 random bits do not repeat, 95 of the id hardly: the store is not sound.
+            Some(CreateKey::Exists) | None => {
+                return Err(StoreError::Corrupt("a new random key exists already".into()).into());
+            }
+        }
+        self.tell(AuditAction::KeyCreate, actor, &record).await;
+        Ok((record, minted.secret))
+    }
+
+    /// Up to `limit` keys in the order of their ids, beginning after `after`, of one account or
+    /// of all.
+    pub async fn list(
+        &self,
+        after: Option<&KeyId>,
+        limit: usize,
+        account: Option<&AccountId>,
+    ) -> Result<KeyPage, KeyError> {
+        let page = if account.is_some() { SCAN_PAGE } else { limit };
+        let mut keys = Vec::new();
+        let mut next = after.cloned();
+        for _ in 0..SCAN_PAGES {
+            let records = self.store.keys(next.as_ref(), page.max(1)).await?;
+            let whole = records.len() == page.max(1);
+            for record in records {
+                next = Some(record.id.clone());
+                if account.is_none_or(|account| *account == record.account) {
+                    keys.push(record);
+                }
+                if keys.len() == limit {
+                    return Ok(KeyPage { keys, next });
+                }
+            }
+            if !whole {
+                return Ok(KeyPage { keys, next: None });
+            }
+        }
+        Ok(KeyPage { keys, next })
+    }
+
+    /// One key.
+    pub async fn show(&self, id: &KeyId) -> Result<KeyRecord, KeyError> {
+        let record = self.store.key(id).await?;
+        record.ok_or_else(|| KeyError::Unknown(id.clone()))
+    }
+
+    /// Revokes a key. To repeat it is safe, and completes what a crash left undone.
+    pub async fn revoke(&self, id: &KeyId, actor: Actor) -> Result<RevokeKey, KeyError> {
+        let revoked = self.store.revoke_key(id, self.clock.now()).await?;
+        match &revoked {
+            RevokeKey::Revoked(record) => self.tell(AuditAction::KeyRevoke, actor, record).await,
+            RevokeKey::AlreadyRevoked(_) => {}
+            RevokeKey::Unknown => return Err(KeyError::Unknown(id.clone())),
+        }
+        Ok(revoked)
+    }
+
+    /// Begins to take over existing keys: feed it lines, then finish it.
+    pub fn import(&self, actor: Actor) -> Import<'_> {
+        Import::new(self, actor)
+    }
+
+    /// The present, for whoever turns "in 90 days" into an instant.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Checks a wish and turns it into the record to write.
+    fn draft(
+        &self,
+        request: NewKeyRequest,
+        id: KeyId,
+        hint: String,
+    ) -> Result<KeyRecord, KeyProblem> {
+        let now = self.clock.now();
+        check_name(&request.name)?;
+        self.check_scopes(&request.scopes)?;
+        if request.expires_at.is_some_and(|end| end <= now) {
+            return Err(KeyProblem::Expired);
+        }
+        if let (Some(start), Some(end)) = (request.not_before, request.expires_at)
+            && start >= end
+        {
+            return Err(KeyProblem::NeverValid);
+        }
+        Ok(KeyRecord {
+            id,
+            account: request.account,
+            name: request.name,
+            environment: request.environment,
+            scopes: request.scopes,
+            created_at: now,
+            not_before: request.not_before,
+            expires_at: request.expires_at,
+            revoked_at: None,
+            allowed_ips: request.allowed_ips,
+            hint,
+        })
+    }
+
+    fn check_scopes(&self, wanted: &ScopeSet) -> Result<(), KeyProblem> {
+        let known = self.scopes.load();
+        match wanted.iter().find(|scope| !known.contains(scope)) {
+            Some(scope) => Err(KeyProblem::unknown_scope(scope, &known)),
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves the audit line of a change to one key and waits a little for the disk.
+    async fn tell(&self, action: AuditAction, actor: Actor, record: &KeyRecord) {
+        self.audit.record(key_event(action, actor, record));
+        if !self.audit.settle(AUDIT_WAIT).await {
+            tracing::warn!(key = %record.id, "the audit line of this change is not on disk yet");
+        }
+    }
+}
+
+impl std::fmt::Debug for KeyDesk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyDesk").finish_non_exhaustive()
+    }
+}
+
+/// Parses `192.0.2.0/24`, `2001:db8::/32` or a single address.
+pub fn parse_allowed_ip(text: &str) -> Result<IpNet, KeyProblem> {
+    let single = |_| text.parse::<IpAddr>().map(IpNet::from);
+    let net: IpNet = text
+        .parse()
+        .or_else(single)
+        .map_err(|_| KeyProblem::Address)?;
+    // Host bits are most likely a mistake: 10.0.0.7/8 reads as one address and admits a network.
+    if net == net.trunc() {
+        Ok(net)
+    } else {
+        Err(KeyProblem::Address)
+    }
+}
+
+fn check_name(name: &str) -> Result<(), KeyProblem> {
+    let chars = name.chars().count();
+    if (1..=NAME_CHARS).contains(&chars) && !name.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(KeyProblem::Name)
+    }
+}
+
+fn key_event(action: AuditAction, actor: Actor, record: &KeyRecord) -> AuditEvent {
+    AuditEvent::new(action, actor, AuditOutcome::Done)
+        .credential(&record.id)
+        .account(record.account.clone())
+        .grants(record.scopes.clone(), record.expires_at)
+}
+
+/// The known scope that a misspelt one was probably meant to be.
+fn nearest<'a>(wanted: &str, known: &'a ScopeSet) -> Option<&'a Scope> {
+    let distance = |scope: &&Scope| edit_distance(wanted, scope.as_str());
+    known
+        .iter()
+        .min_by_key(distance)
+        .filter(|scope| edit_distance(wanted, scope.as_str()) <= 3)
+}
+
+/// Levenshtein's, over bytes: scopes are ASCII.
+fn edit_distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in other.bytes().enumerate() {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_scope_is_told_the_right_one() {
+        let known = ScopeSet::parse("domains:read domains:write vps:read").expect("scopes");
+        let near = |wanted| nearest(wanted, &known).map(Scope::as_str);
+        assert_eq!(near("domain:read"), Some("domains:read"));
+        assert_eq!(near("vps:raed"), Some("vps:read"));
+        assert_eq!(near("mail:admin"), None);
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn an_allowed_address_is_a_network_without_host_bits_or_one_address() {
+        let shown = |text| parse_allowed_ip(text).map(|net| net.to_string()).ok();
+        assert_eq!(shown("192.0.2.0/24").as_deref(), Some("192.0.2.0/24"));
+        assert_eq!(shown("192.0.2.7").as_deref(), Some("192.0.2.7/32"));
+        assert_eq!(shown("2001:db8::1").as_deref(), Some("2001:db8::1/128"));
+        for wrong in ["10.0.0.7/8", "10.0.0", "", "localhost", "10.0.0.0/33"] {
+            assert_eq!(parse_allowed_ip(wrong), Err(KeyProblem::Address), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_are_safe_on_a_terminal() {
+        for wrong in ["", "a\nb", "a\u{1b}[2J", "a\u{9b}", &"x".repeat(201)] {
+            assert_eq!(check_name(wrong), Err(KeyProblem::Name), "{wrong:?}");
+        }
+        assert_eq!(check_name("CI – production"), Ok(()));
+    }
+}

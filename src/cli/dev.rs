@@ -1,0 +1,48 @@
+//! `portcullis dev`: everything, with one command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::Failure;
+use super::output::say;
+use crate::dev::{self, Options};
+
+/// Where everything is to be.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The API's address.
+    #[arg(long, default_value = "127.0.0.1:8443")]
+    listen: SocketAddr,
+    /// The address at which clear text is refused.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// The address of metrics and health.
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    metrics: SocketAddr,
+    /// The admin API's address.
+    #[arg(long, default_value = "127.0.0.1:9091")]
+    admin: SocketAddr,
+    /// The folder for certificates, store and keys.
+    #[arg(long, default_value = ".portcullis")]
+    state: PathBuf,
+    /// Write where everything is, as JSON, once it is ready.
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let options = Options {
+        https: arguments.listen,
+        http: arguments.http,
+        metrics: arguments.metrics,
+        admin: arguments.admin,
+        state: arguments.state.clone(),
+    };
+    let dev = dev::start(&options)?;
+    say(dev.ready())?;
+    if let Some(file) = &arguments.ready_file {
+        dev.ready().write(file)?;
+    }
+    dev.wait()?;
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Reaching a running gateway, or its store where none runs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::admin::{AdminAddress, AdminClient, ClientError};
+use crate::auth::{KeyDesk, KeyDeskParts};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::observe::{Actor, AuditLog, Metrics};
+use crate::secret::Secret;
+use crate::store::{self, StoreError};
+
+use super::{Cli, Failure};
+
+/// Where keys are managed.
+pub(super) enum Desk {
+    /// Through the admin API of a running gateway.
+    Gateway(AdminClient),
+    /// Directly on the store.
+    Store(Box<KeyDesk>),
+}
+
+impl Desk {
+    /// The running gateway if there is one, else the store. `PORTCULLIS_ADMIN` (`unix:PATH` or an
+    /// address) and `PORTCULLIS_ADMIN_TOKEN` name a gateway without any configuration.
+    pub(super) async fn open(cli: &Cli) -> Result<Desk, Failure> {
+        if let Some(client) = client_of_environment()? {
+            return Ok(Desk::Gateway(client));
+        }
+        let config = cli.load_config()?;
+        if let Some(client) = running_gateway(&config).await? {
+            return Ok(Desk::Gateway(client));
+        }
+        Ok(Desk::Store(Box::new(open_store(&config)?)))
+    }
+
+    /// Who the audit log says it was.
+    pub(super) fn actor() -> Actor {
+        Actor::Cli {
+            uid: rustix::process::getuid().as_raw(),
+        }
+    }
+}
+
+/// The admin API named by the environment.
+pub(super) fn client_of_environment() -> Result<Option<AdminClient>, Failure> {
+    let Ok(address) = std::env::var("PORTCULLIS_ADMIN") else {
+        return Ok(None);
+    };
+    let address = match address.strip_prefix("unix:") {
+        Some(path) => AdminAddress::Unix(PathBuf::from(path)),
+        None => AdminAddress::Tcp(address.parse::<SocketAddr>().with_context(|| {
+            format!("PORTCULLIS_ADMIN is neither unix:PATH nor an address: {address}")
+        })?),
+    };
+    let token = std::env::var("PORTCULLIS_ADMIN_TOKEN")
+        .ok()
+        .map(Secret::new);
+    Ok(Some(AdminClient::new(address, token.as_ref())?))
+}
+
+/// The admin API that the configuration names, if a gateway answers there.
+pub(super) async fn running_gateway(config: &Config) -> Result<Option<AdminClient>, Failure> {
+    let Some(address) = &config.admin.admin else {
+        return Ok(None);
+    };
+    let client = AdminClient::new(address.clone(), config.admin.token.as_ref())?;
+    match client.probe().await {
+        Ok(()) => Ok(Some(client)),
+        Err(ClientError::NotRunning { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn open_store(config: &Config) -> Result<KeyDesk, Failure> {
+    let (clock, metrics) = (Clock::system(), Metrics::new());
+    let store = store::open(&config.store, &clock, &metrics).map_err(|error| match error {
+        StoreError::Locked => anyhow::anyhow!(
+            "the embedded store is held by a running gateway whose admin API does not answer \
+             (listen.admin); start its admin API, or stop the gateway"
+        ),
+        other => other.into(),
+    })?;
+    let audit = AuditLog::open(
+        &config.admin.audit,
+        clock.clone(),
+        metrics.audit_dropped.clone(),
+    )?;
+    Ok(KeyDesk::new(KeyDeskParts {
+        store: Arc::clone(&store),
+        credentials: &config.credentials,
+        scopes: config
+            .scopes
+            .iter()
+            .map(|(scope, _)| scope.clone())
+            .collect(),
+        clock,
+        audit,
+    }))
+}

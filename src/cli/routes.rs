@@ -1,0 +1,30 @@
+//! `portcullis routes`: the effective policy table.
+
+use super::output::{self, Format};
+use super::{Cli, Failure};
+use crate::policy;
+
+pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
+    let config = cli.load_config()?;
+    let rows = policy::rows(&config.gateway, &config.upstreams);
+    if cli.format == Format::Json {
+        return output::json(&rows);
+    }
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|row| {
+            [
+                row.route,
+                row.hosts,
+                row.methods,
+                row.path,
+                row.access,
+                row.upstream,
+            ]
+        })
+        .collect();
+    output::table(
+        ["ROUTE", "HOSTS", "METHODS", "PATH", "ACCESS", "UPSTREAM"],
+        &rows,
+    )
+}

@@ -1,0 +1,160 @@
+//! `access_tokens`: the issuers whose JWTs are accepted.
+//!
+//! Invariant: every issuer is an `https` URL of its own, with its algorithms written out.
+
+use std::time::Duration;
+
+use crate::auth::{IssuerRevocation, IssuerSettings, JwksSource, SignatureAlgorithm, TokenType};
+
+use super::field::{Field, Section};
+use super::node::Value;
+use super::report::quoted;
+
+const ISSUER_FORM: &str = "https://host or https://host/path";
+const WIDEST_SKEW: Duration = Duration::from_secs(600);
+const ALGORITHMS: [(&str, SignatureAlgorithm); 9] = [
+    ("RS256", SignatureAlgorithm::Rs256),
+    ("RS384", SignatureAlgorithm::Rs384),
+    ("RS512", SignatureAlgorithm::Rs512),
+    ("PS256", SignatureAlgorithm::Ps256),
+    ("PS384", SignatureAlgorithm::Ps384),
+    ("PS512", SignatureAlgorithm::Ps512),
+    ("ES256", SignatureAlgorithm::Es256),
+    ("ES384", SignatureAlgorithm::Es384),
+    ("Ed25519", SignatureAlgorithm::Ed25519),
+];
+
+/// Reads `access_tokens`.
+pub(super) fn read(root: &Section<'_>) -> Option<Vec<IssuerSettings>> {
+    root.or("access_tokens", Vec::new(), |list| {
+        let mut seen: Vec<String> = Vec::new();
+        list.list_of(|item| {
+            item.section(|section| {
+                let read = issuer(section);
+                report_repeat(section, &mut seen);
+                read
+            })
+        })
+    })
+}
+
+fn report_repeat(section: &Section<'_>, seen: &mut Vec<String>) {
+    let Some(field) = section.get("issuer") else {
+        return;
+    };
+    let Value::Text(name) = field.value() else {
+        return;
+    };
+    if seen.contains(name) {
+        field.report(
+            format!("the issuer {} is repeated", quoted(name)),
+            "an issuer has one entry; list several audiences or algorithms in it",
+        );
+    }
+    seen.push(name.clone());
+}
+
+fn issuer(section: &Section<'_>) -> Option<IssuerSettings> {
+    let seconds = |key, default| section.or(key, Duration::from_secs(default), Field::duration);
+    let types = [("at+jwt", TokenType::AccessToken), ("any", TokenType::Any)];
+    let revocations = [
+        ("log", IssuerRevocation::Log),
+        ("none", IssuerRevocation::None),
+    ];
+    let issuer = section.required("issuer", format!("add issuer: {ISSUER_FORM}"), issuer_name);
+    let jwks = jwks(section);
+    let audiences = section.required("audience", "add audience: what `aud` must hold", audiences);
+    let algorithms = section.required("algorithms", "add algorithms: [RS256]", |field| {
+        field.set_of(algorithm)
+    });
+    let token_type = section.or("token_type", TokenType::AccessToken, |f| f.word(&types));
+    let clock_skew = section.or("clock_skew", Duration::from_secs(60), clock_skew);
+    let max_lifetime = seconds("max_lifetime", 86_400);
+    let revocation = section.or("revocation", IssuerRevocation::Log, |f| {
+        f.word(&revocations)
+    });
+    Some(IssuerSettings {
+        issuer: issuer?,
+        jwks: jwks?,
+        audiences: audiences?,
+        algorithms: algorithms?,
+        token_type: token_type?,
+        clock_skew: clock_skew?,
+        max_lifetime: max_lifetime?,
+        revocation: revocation?,
+    })
+}
+
+/// RFC 8414 §2: an `https` URL without query and fragment. Kept as it is written: `iss` is
+/// compared byte for byte.
+fn issuer_name(field: &Field<'_>) -> Option<String> {
+    let url = field.url(ISSUER_FORM)?;
+    if url.scheme != "https" {
+        return field.refuse("an issuer has to be an https URL", "write https://…");
+    }
+    if url.rest.contains(['?', '#']) {
+        return field.refuse(
+            "an issuer has no query and no fragment (RFC 8414 §2)",
+            format!("write it as {ISSUER_FORM}"),
+        );
+    }
+    field.text().map(str::to_owned)
+}
+
+fn jwks(section: &Section<'_>) -> Option<JwksSource> {
+    const HINT: &str = "add jwks: https://host/jwks.json or the path of a file";
+    let ca = section.optional("ca", Field::certificates);
+    let jwks = section.required("jwks", HINT, |field| {
+        if !field.text()?.contains("://") {
+            return field.key_set().map(JwksSource::File);
+        }
+        let url = field.url("https://host/path")?;
+        if url.scheme != "https" {
+            return field.refuse(
+                "keys fetched without TLS can be replaced on the way",
+                "write https://…, with `ca` for a private certificate authority",
+            );
+        }
+        let url = field.text()?.to_owned();
+        Some(JwksSource::Url { url, ca: None })
+    });
+    match (jwks?, ca?) {
+        (JwksSource::Url { url, .. }, ca) => Some(JwksSource::Url { url, ca }),
+        (file, None) => Some(file),
+        (JwksSource::File(_), Some(_)) => section.get("ca")?.refuse(
+            "`ca` has no effect on a file",
+            "remove it, or write an https:// URL in `jwks`",
+        ),
+    }
+}
+
+/// Every second of it is one more that an expired token is accepted.
+fn clock_skew(field: &Field<'_>) -> Option<Duration> {
+    let skew = field.duration_or_zero()?;
+    if skew > WIDEST_SKEW {
+        return field.refuse(
+            "too large",
+            "write 0s to 10m; synchronise the clocks instead",
+        );
+    }
+    Some(skew)
+}
+
+fn audiences(field: &Field<'_>) -> Option<Vec<String>> {
+    let one = |field: &Field<'_>| field.text().map(str::to_owned);
+    match field.value() {
+        Value::Text(_) => one(field).map(|audience| vec![audience]),
+        _ => field.set_of(one),
+    }
+}
+
+fn algorithm(field: &Field<'_>) -> Option<SignatureAlgorithm> {
+    let hint = match field.text()? {
+        "none" => "an unsigned token proves nothing",
+        "HS256" | "HS384" | "HS512" => "whoever can check an HMAC can also make one",
+        "EdDSA" => "write Ed25519 (RFC 9864 §2.2)",
+        _ => return field.word(&ALGORITHMS),
+    };
+    let name = quoted(field.text()?);
+    field.refuse(format!("the algorithm {name} is not accepted"), hint)
+}

@@ -1,0 +1,247 @@
+//! One connection's HTTP: hyper for the protocol, one timer for every wait, an orderly end.
+//!
+//! Invariant: whatever a client does not send or does not take ends at a deadline of
+//! [`ConnectionLimits`]; a connection that is asked to stop finishes the request it has.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+
+use super::answer::Answer;
+use super::exchange::{Due, Exchange};
+use super::guard::Guarded;
+use super::{ConnectionLimits, Handler, PlainPeer, TlsPeer};
+
+/// What a conversation happens in.
+pub(super) struct Setting {
+    pub(super) limits: ConnectionLimits,
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) exchange: Rc<Exchange>,
+}
+
+/// HTTP/1.1 over TLS.
+pub(super) async fn http1<I, H>(io: I, setting: Setting, handler: Rc<H>, peer: Rc<TlsPeer>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Handler,
+{
+    let exchange = Rc::clone(&setting.exchange);
+    let service = service_fn(move |request| {
+        let (in_flight, refused) = exchange.begin();
+        let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
+        async move {
+            let request = refused.map_or(Ok(request), Err);
+            let mut response = handler.handle(peer, request).await;
+            if refused.is_some() {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, in_flight)))
+        }
+    });
+    let guarded = Guarded::new(io, &setting.limits, Rc::clone(&setting.exchange));
+    let connection = http1_builder().serve_connection(TokioIo::new(guarded), service);
+    converse(pin!(connection), setting).await;
+}
+
+/// HTTP/1.1 in clear text: one answer, a refusal.
+pub(super) async fn plaintext<I, H>(io: I, setting: Setting, handler: Rc<H>, peer: PlainPeer)
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Handler,
+{
+    let exchange = Rc::clone(&setting.exchange);
+    let service = service_fn(move |request| {
+        let (in_flight, refused) = exchange.begin();
+        let handler = Rc::clone(&handler);
+        async move {
+            let request = refused.map_or(Ok(request), Err);
+            let response = handler.refuse_plaintext(peer, request).await;
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, in_flight)))
+        }
+    });
+    let guarded = Guarded::new(io, &setting.limits, Rc::clone(&setting.exchange));
+    let mut builder = http1_builder();
+    builder.keep_alive(false);
+    let connection = builder.serve_connection(TokioIo::new(guarded), service);
+    converse(pin!(connection), setting).await;
+}
+
+/// HTTP/2 over TLS.
+pub(super) async fn http2<I, H>(io: I, setting: Setting, handler: Rc<H>, peer: Rc<TlsPeer>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Handler,
+{
+    let exchange = Rc::clone(&setting.exchange);
+    let service = service_fn(move |request| {
+        let (in_flight, _) = exchange.begin();
+        let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
+        async move {
+            let response = handler.handle(peer, Ok(request)).await;
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, in_flight)))
+        }
+    });
+    let connection = http2_builder(&setting.limits).serve_connection(TokioIo::new(io), service);
+    converse(pin!(connection), setting).await;
+}
+
+/// Every wait is the guard's and the driver's; hyper's own timers stay off.
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.header_read_timeout(None).half_close(false);
+    builder
+}
+
+/// Spawns a stream's task onto the worker's own thread.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// `security.md` §2.8.
+fn http2_builder(limits: &ConnectionLimits) -> http2::Builder<LocalExecutor> {
+    const STREAM_WINDOW: u32 = 256 * 1024;
+    const CONNECTION_WINDOW: u32 = 1024 * 1024;
+    const HEADER_LIST: u32 = 64 * 1024;
+    const SEND_BUFFER: usize = 256 * 1024;
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.h2_streams)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADER_LIST)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(128)
+        .keep_alive_interval(limits.idle.min(std::time::Duration::from_secs(30)))
+        .keep_alive_timeout(std::time::Duration::from_secs(20));
+    builder
+}
+
+/// A connection that hyper drives.
+trait Connection: Future<Output = hyper::Result<()>> {
+    fn close_in_good_order(self: Pin<&mut Self>);
+}
+
+impl<I, B, S> Connection for http1::Connection<I, S>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<super::BoxError>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<super::BoxError>,
+{
+    fn close_in_good_order(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, B, S, E> Connection for http2::Connection<I, S, E>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<super::BoxError>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<super::BoxError>,
+    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn close_in_good_order(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Drives a connection to its end: its own, a deadline's, or the worker's.
+async fn converse<C: Connection>(mut connection: Pin<&mut C>, setting: Setting) {
+    let Setting {
+        limits,
+        mut stopping,
+        exchange,
+    } = setting;
+    let mut stop = pin!(stopping.wait_for(|stop| *stop));
+    let mut told = false;
+    let mut timer = pin!(Timer::default());
+    std::future::poll_fn(|cx| {
+        if !told && stop.as_mut().poll(cx).is_ready() {
+            told = true;
+            match exchange.may_retire() {
+                true => retire(connection.as_mut(), &exchange),
+                false => exchange.hurry(),
+            }
+        }
+        loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                note_end(ended);
+                return Poll::Ready(());
+            }
+            match std::task::ready!(timer.as_mut().poll_due(cx, &exchange, &limits)) {
+                Due::Drop => return Poll::Ready(()),
+                Due::Idle => retire(connection.as_mut(), &exchange),
+                Due::Request => exchange.expire(),
+            }
+        }
+    })
+    .await;
+}
+
+fn retire<C: Connection>(connection: Pin<&mut C>, exchange: &Exchange) {
+    connection.close_in_good_order();
+    exchange.retire();
+}
+
+fn note_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+/// The one timer of a connection. Moved earlier at once and later only when it fires, so that a
+/// request that is answered at once costs no timer operation.
+#[derive(Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    /// The wait that has lasted too long, once there is one.
+    fn poll_due(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        exchange: &Exchange,
+        limits: &ConnectionLimits,
+    ) -> Poll<Due> {
+        loop {
+            let Some((at, due)) = exchange.due(limits) else {
+                return Poll::Pending;
+            };
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            if at < sleep.deadline() {
+                sleep.as_mut().reset(at);
+            }
+            std::task::ready!(sleep.as_mut().poll(cx));
+            if at <= Instant::now() {
+                return Poll::Ready(due);
+            }
+            sleep.as_mut().reset(at);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! One set of listening sockets for each worker.
+//!
+//! Every worker has its own socket on the same address (`SO_REUSEPORT`), so the kernel spreads
+//! connections and no lock or wake-up is shared.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::EdgeSettings;
+
+/// What one worker listens on.
+#[derive(Debug)]
+pub struct WorkerSockets {
+    pub(super) https: std::net::TcpListener,
+    pub(super) http: Option<std::net::TcpListener>,
+    https_address: SocketAddr,
+    http_address: Option<SocketAddr>,
+}
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// Binds every worker's sockets. With port 0 the kernel chooses, once for all workers.
+pub fn bind(settings: &EdgeSettings, workers: usize) -> Result<Vec<WorkerSockets>, BindError> {
+    let (mut https, mut http) = (settings.https, settings.http);
+    let mut all = Vec::with_capacity(workers);
+    for _ in 0..workers.max(1) {
+        let sockets = WorkerSockets::bind(https, http)?;
+        (https, http) = (sockets.https_address, sockets.http_address);
+        all.push(sockets);
+    }
+    Ok(all)
+}
+
+impl WorkerSockets {
+    fn bind(https: SocketAddr, http: Option<SocketAddr>) -> Result<WorkerSockets, BindError> {
+        let (https, https_address) = listen(https)?;
+        let (http, http_address) = match http {
+            Some(address) => listen(address).map(|(socket, at)| (Some(socket), Some(at)))?,
+            None => (None, None),
+        };
+        Ok(WorkerSockets {
+            https,
+            http,
+            https_address,
+            http_address,
+        })
+    }
+
+    /// Where the API is; the port is the real one.
+    pub fn https(&self) -> SocketAddr {
+        self.https_address
+    }
+
+    /// Where clear text is refused; the port is the real one.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), BindError> {
+    let open = || {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = std::net::TcpListener::from(socket);
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    open().map_err(|source| BindError { address, source })
+}

@@ -1,0 +1,277 @@
+//! The canonical request: one host, one path, one framing, one client address, one id.
+//!
+//! Everything after this step reads the request from here, never from the bytes again, so no two
+//! steps can read it differently. Not here: routes and credentials. Invariant: an [`Intake`]'s
+//! host is covered by the connection's certificate, and its path is canonical.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use http::header::{EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Uri, Version};
+use hyper::body::{Body as _, Incoming};
+use ipnet::IpNet;
+
+use super::client_address::{self, Forwarded};
+use super::{CanonicalPath, Reason};
+use crate::edge::TlsPeer;
+
+/// A request with one meaning.
+#[derive(Debug)]
+pub struct Intake {
+    pub(super) peer: Rc<TlsPeer>,
+    pub(super) client: IpAddr,
+    pub(super) method: Method,
+    pub(super) host: Host,
+    uri: Uri,
+    /// The canonical path, where it is not the one in `uri`.
+    rewritten_path: Option<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Incoming,
+    pub(super) version: Version,
+    pub(super) forwarded: Forwarded,
+}
+
+/// The host a request is for.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    /// As the client wrote it, with its port.
+    pub(super) value: HeaderValue,
+    /// Lower case, without port and brackets.
+    name: String,
+}
+
+impl Intake {
+    /// Checks what HTTP's grammar leaves open. `request` has passed the wire guard or h2.
+    pub(super) fn accept(
+        peer: Rc<TlsPeer>,
+        request: Request<Incoming>,
+        trusted: &[IpNet],
+    ) -> Result<Intake, Reason> {
+        let (parts, body) = request.into_parts();
+        known_method(&parts.method)?;
+        let host = Host::of(&parts.uri, &parts.headers, parts.version)?;
+        if !peer.covers(&host.name) {
+            return Err(Reason::Misdirected);
+        }
+        only_https(&parts.uri, parts.version)?;
+        expectation(&parts.headers)?;
+        upgrade(&parts.method, &parts.headers, &body)?;
+        let path = CanonicalPath::parse(parts.uri.path()).map_err(|_| Reason::Path)?;
+        let rewritten_path = path.is_rewritten().then(|| path.as_str().to_owned());
+        acceptable_query(parts.uri.query())?;
+        let forwarded = client_address::of(peer.address().ip(), &parts.headers, trusted);
+        Ok(Intake {
+            client: forwarded.client,
+            peer,
+            method: parts.method,
+            host,
+            uri: parts.uri,
+            rewritten_path,
+            headers: parts.headers,
+            body,
+            version: parts.version,
+            forwarded,
+        })
+    }
+
+    /// The canonical path.
+    pub fn path(&self) -> &str {
+        self.rewritten_path
+            .as_deref()
+            .unwrap_or_else(|| self.uri.path())
+    }
+
+    /// The host, lower case, without port.
+    pub fn host(&self) -> &str {
+        &self.host.name
+    }
+
+    /// The client's address: the peer's, or what a trusted proxy says of it.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// The target to forward: the path that was matched, less `strip`, and the query as it came.
+    pub(super) fn target(&self, strip: Option<&str>) -> Result<PathAndQuery, Reason> {
+        if strip.is_none()
+            && self.rewritten_path.is_none()
+            && let Some(as_received) = self.uri.path_and_query()
+        {
+            return Ok(as_received.clone());
+        }
+        let path = self.path();
+        let path = strip
+            .and_then(|prefix| path.strip_prefix(prefix))
+            .unwrap_or(path);
+        let path = if path.is_empty() { "/" } else { path };
+        // security.md row 69: what is left must be the same path for every reader too.
+        let canonical = CanonicalPath::parse(path).map_err(|_| Reason::Path)?;
+        if canonical.is_rewritten() && canonical.as_str() != path {
+            return Err(Reason::Path);
+        }
+        let target = match self.uri.query() {
+            Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
+            None => PathAndQuery::try_from(path),
+        };
+        target.map_err(|_| Reason::Path)
+    }
+}
+
+impl Host {
+    /// HTTP/1: `Host`, which the wire guard has checked to be the one and only; HTTP/2:
+    /// `:authority`, and a `Host` beside it must say the same (RFC 9113 §8.3.1).
+    fn of(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Host, Reason> {
+        let mut fields = headers.get_all(HOST).iter();
+        let field = fields.next();
+        if fields.next().is_some() {
+            return Err(Reason::Host);
+        }
+        let value = match (uri.authority(), field) {
+            (None, None) => return Err(Reason::Host),
+            (None, Some(field)) => field.clone(),
+            (Some(authority), Some(field)) if field.as_bytes() == authority.as_str().as_bytes() => {
+                field.clone()
+            }
+            (Some(_), Some(_)) => return Err(Reason::Host),
+            (Some(authority), None) if version == Version::HTTP_2 => {
+                HeaderValue::try_from(authority.as_str()).map_err(|_| Reason::Host)?
+            }
+            (Some(_), None) => return Err(Reason::Host),
+        };
+        let name = host_name(value.to_str().map_err(|_| Reason::Host)?).ok_or(Reason::Host)?;
+        Ok(Host { value, name })
+    }
+}
+
+/// The name in `host[:port]`, lower case; `None` if it is not of that form.
+fn host_name(text: &str) -> Option<String> {
+    let (name, port) = match text.strip_prefix('[') {
+        Some(bracketed) => {
+            let (address, rest) = bracketed.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            (
+                address,
+                rest.strip_prefix(':').or(rest.is_empty().then_some("0"))?,
+            )
+        }
+        None => text.split_once(':').unwrap_or((text, "0")),
+    };
+    port.parse::<u16>()
+        .ok()
+        .filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
+    let plausible = !name.is_empty() && name.bytes().all(allowed) && !name.starts_with('.');
+    plausible.then(|| name.trim_end_matches('.').to_ascii_lowercase())
+}
+
+/// The wire guard knows the methods of HTTP/1; HTTP/2 has none of its own.
+fn known_method(method: &Method) -> Result<(), Reason> {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS
+        | Method::TRACE
+        | Method::CONNECT => Ok(()),
+        _ => Err(Reason::MethodUnknown),
+    }
+}
+
+/// security.md row 60: HTTP/2 says its scheme; it must be the one the connection has.
+fn only_https(uri: &Uri, version: Version) -> Result<(), Reason> {
+    match (version, uri.scheme_str()) {
+        (Version::HTTP_2, Some("https")) => Ok(()),
+        (Version::HTTP_2, _) => Err(Reason::Scheme),
+        (_, Some("https") | None) => Ok(()),
+        (_, Some(_)) => Err(Reason::Scheme),
+    }
+}
+
+/// RFC 9110 §10.1.1.
+fn expectation(headers: &HeaderMap) -> Result<(), Reason> {
+    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    match headers.get_all(EXPECT).iter().all(known) {
+        true => Ok(()),
+        false => Err(Reason::Expectation),
+    }
+}
+
+/// An `Upgrade` is ignored, as RFC 9110 §7.8 allows, unless a server further on could take what
+/// follows for another protocol: security.md row 40.
+fn upgrade(method: &Method, headers: &HeaderMap, body: &Incoming) -> Result<(), Reason> {
+    let harmless = method == Method::GET && body.is_end_stream();
+    match headers.contains_key(UPGRADE) && !harmless {
+        true => Err(Reason::Upgrade),
+        false => Ok(()),
+    }
+}
+
+/// RFC 3986 §3.4, so that no other reader ends the query somewhere else.
+fn acceptable_query(query: Option<&str>) -> Result<(), Reason> {
+    let allowed = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+                    | b':'
+                    | b'@'
+                    | b'/'
+                    | b'?'
+                    | b'%'
+                    | b'['
+                    | b']'
+                    | b'|'
+            )
+    };
+    match query.unwrap_or_default().bytes().all(allowed) {
+        true => Ok(()),
+        false => Err(Reason::Path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_address_with_an_optional_port() {
+        for (text, name) in [
+            ("Api.Osir.com", "api.osir.com"),
+            ("api.osir.com:8443", "api.osir.com"),
+            ("api.osir.com.", "api.osir.com"),
+            ("127.0.0.1:1", "127.0.0.1"),
+            ("[::1]:443", "::1"),
+            ("[::1]", "::1"),
+        ] {
+            assert_eq!(host_name(text).as_deref(), Some(name), "{text}");
+        }
+    }
+
+    #[test]
+    fn rows_31_and_60_other_hosts_are_refused() {
+        for text in [
+            "", ":1", "a:", "a:x", "a:65536", "a:+1", "u@a", "a/b", "a,b", "a b", "[::1", "[x]",
+            "[::1]x", ".", ".a", "a?b", "a#b", "a\\b", "a%41",
+        ] {
+            assert_eq!(host_name(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What becomes of a request in clear text: 426, and a note of the credential that it gave away.
+//!
+//! Invariants: nothing here can forward (there is no [`super::Intake`] without TLS); the answer is
+//! the same whether or not a credential was sent, and does not wait for the store.
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::live::Worker;
+use super::record::Record;
+use super::respond::{self, Connection};
+use super::{Gateway, PlaintextCredentials, Reason, ResponseBody};
+use crate::auth::{Credential, Exposed};
+use crate::observe::Actor;
+
+/// Refuses one request. What it exposed is counted at once, and named and revoked in the
+/// background.
+pub(super) async fn refuse(
+    gateway: &Gateway,
+    worker: &Worker,
+    request: Option<Request<Incoming>>,
+    mut record: Record,
+) -> Response<ResponseBody> {
+    let label = match &request {
+        None => "none",
+        Some(request) => {
+            let (path, query) = (request.uri().path(), request.uri().query());
+            record.request(request.method(), path, query.is_some());
+            let form = worker.live().authenticator().form();
+            let exposed = Exposed::in_headers(request.headers(), form);
+            report(gateway, worker, &exposed);
+            exposed.label()
+        }
+    };
+    gateway
+        .parts()
+        .metrics
+        .plaintext_refused
+        .with_label_values(&[label])
+        .inc();
+    respond::rejected(&Reason::HttpsRequired.into(), Connection::Close, record)
+}
+
+/// Names what was exposed in the log, by id, and revokes it if the config says so.
+fn report(gateway: &Gateway, worker: &Worker, exposed: &Exposed<'_>) {
+    let keys = exposed
+        .credentials()
+        .filter_map(|credential| match credential {
+            Credential::ApiKey(text) => Some(crate::secret::Secret::new(text)),
+            _ => None,
+        });
+    for key in keys {
+        let authenticator = Arc::clone(worker.live().authenticator());
+        let desk = Arc::clone(&gateway.parts().desk);
+        let policy = worker.live().settings().plaintext_credentials;
+        gateway.parts().control.spawn(async move {
+            match authenticator
+                .identify(Credential::ApiKey(key.expose()))
+                .await
+            {
+                Ok(Some(id)) => {
+                    tracing::warn!(credential_id = %id, "an API key was sent in clear text");
+                    if policy == PlaintextCredentials::Revoke
+                        && let Err(error) = desk.revoke(&id, Actor::Gateway).await
+                    {
+                        tracing::error!(credential_id = %id, %error, "it could not be revoked");
+                    }
+                }
+                Ok(None) => tracing::info!("an unknown API key was sent in clear text"),
+                Err(unavailable) => {
+                    let reason = unavailable.label();
+                    tracing::warn!(
+                        reason,
+                        "an API key sent in clear text could not be looked up"
+                    );
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,194 @@
+//! What is counted and logged of one request: exactly one record for each, whatever happens.
+//!
+//! The record travels with the request into the body of its answer and is written when that ends
+//! or is dropped, so a client that goes away is recorded too. Invariant: nothing in it is a
+//! secret: ids, never credentials; the path, never the query.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
+
+use super::{Reason, Route};
+use crate::auth::{CredentialKind, Principal};
+use crate::clock::Clock;
+use crate::observe::{AccessLine, AccessLog, Metrics, RouteMetrics};
+
+/// What every record of one worker needs.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    pub(super) metrics: Arc<Metrics>,
+    /// For requests that match no route.
+    pub(super) unrouted: RouteMetrics,
+    pub(super) log: Option<Rc<AccessLog>>,
+    pub(super) clock: Clock,
+}
+
+/// One request's record.
+#[derive(Debug)]
+pub(super) struct Record(Box<Fields>);
+
+#[derive(Debug)]
+struct Fields {
+    recorder: Rc<Recorder>,
+    started: Instant,
+    client: IpAddr,
+    request_id: HeaderValue,
+    method: Method,
+    /// Kept only where an access log is written.
+    path: Option<String>,
+    route: Option<Arc<Route>>,
+    status: StatusCode,
+    reason: Option<Reason>,
+    /// The kind of credential that was shown, good or not.
+    credential_kind: CredentialKind,
+    caller: Option<Principal>,
+    upstream: Option<Arc<str>>,
+    upstream_time: Option<Duration>,
+    bytes_sent: u64,
+    end: End,
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The client went away before its end.
+    Aborted,
+    /// The upstream broke off in its body.
+    BrokeOff,
+    /// Sent in whole.
+    Complete,
+}
+
+impl Record {
+    pub(super) fn start(
+        recorder: &Rc<Recorder>,
+        client: IpAddr,
+        request_id: HeaderValue,
+    ) -> Record {
+        recorder.metrics.inflight_requests.inc();
+        Record(Box::new(Fields {
+            recorder: Rc::clone(recorder),
+            started: Instant::now(),
+            client,
+            request_id,
+            method: Method::GET,
+            path: None,
+            route: None,
+            status: StatusCode::OK,
+            reason: None,
+            credential_kind: CredentialKind::None,
+            caller: None,
+            upstream: None,
+            upstream_time: None,
+            bytes_sent: 0,
+            end: End::Aborted,
+        }))
+    }
+
+    pub(super) fn request(&mut self, method: &Method, path: &str, has_query: bool) {
+        self.0.method = method.clone();
+        if self.0.recorder.log.is_some() {
+            let query = if has_query { "?[redacted]" } else { "" };
+            self.0.path = Some(format!("{path}{query}"));
+        }
+    }
+
+    pub(super) fn client(&mut self, client: IpAddr) {
+        self.0.client = client;
+    }
+
+    pub(super) fn route(&mut self, route: &Arc<Route>) {
+        self.0.route = Some(Arc::clone(route));
+    }
+
+    pub(super) fn credential(&mut self, kind: CredentialKind) {
+        self.0.credential_kind = kind;
+    }
+
+    pub(super) fn caller(&mut self, caller: &Principal) {
+        self.0.caller = Some(caller.clone());
+    }
+
+    pub(super) fn upstream(&mut self, upstream: &Arc<str>, time: Duration) {
+        self.0.upstream = Some(Arc::clone(upstream));
+        self.0.upstream_time = Some(time);
+    }
+
+    pub(super) fn status(&mut self, status: StatusCode) {
+        self.0.status = status;
+    }
+
+    pub(super) fn rejected(&mut self, reason: Reason) {
+        self.0.reason = Some(reason);
+        self.0.status = reason.answer().status;
+    }
+
+    pub(super) fn request_id(&self) -> &HeaderValue {
+        &self.0.request_id
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.0.bytes_sent += bytes as u64;
+    }
+
+    pub(super) fn complete(&mut self) {
+        self.0.end = End::Complete;
+    }
+
+    pub(super) fn broke_off(&mut self) {
+        self.0.end = End::BrokeOff;
+    }
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        let elapsed = self.started.elapsed();
+        let metrics = match &self.route {
+            Some(route) => &route.metrics,
+            None => &self.recorder.unrouted,
+        };
+        metrics.count(&self.method, self.status);
+        metrics.duration.observe(elapsed.as_secs_f64());
+        self.recorder.metrics.inflight_requests.dec();
+        if let Some(log) = &self.recorder.log {
+            log.write(&self.line(elapsed));
+        }
+    }
+}
+
+impl Fields {
+    fn line(&self, elapsed: Duration) -> AccessLine<'_> {
+        let caller = self.caller.as_ref();
+        AccessLine {
+            time: self.recorder.clock.now(),
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            client: self.client,
+            method: self.method.as_str(),
+            path: self.path.as_deref(),
+            route: self
+                .route
+                .as_ref()
+                .map(|route| route.settings().name.as_str()),
+            status: self.status.as_u16(),
+            reason: self.reason.map(Reason::label),
+            credential_kind: self.credential_kind.label(),
+            credential_id: caller.map(|caller| caller.credential_id().as_str()),
+            account: caller
+                .and_then(|caller| caller.account())
+                .map(|account| account.as_str()),
+            upstream: self.upstream.as_deref(),
+            upstream_seconds: self.upstream_time.map(|time| time.as_secs_f64()),
+            seconds: elapsed.as_secs_f64(),
+            bytes_sent: self.bytes_sent,
+            end: match self.end {
+                End::Aborted => "aborted",
+                End::BrokeOff => "broke_off",
+                End::Complete => "complete",
+            },
+        }
+    }
+}

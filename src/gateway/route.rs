@@ -1,0 +1,304 @@
+//! Route by host, path and method: the compiled policy table.
+//!
+//! Not here: whether the caller may ([`super::authorize`]). Invariants: the most specific pattern
+//! alone decides (a route with another method on a less specific pattern never steps in, that is
+//! 405), and the table is the same one that `portcullis routes` and `explain` read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method};
+
+use super::path_trie::{PathEntry, PathTrie};
+use super::{Access, RouteSettings};
+use crate::observe::{Metrics, RouteMetrics};
+
+/// One route, compiled: its settings and every header and handle that a request on it can need.
+#[derive(Debug)]
+pub struct Route {
+    settings: RouteSettings,
+    challenges: Challenges,
+    /// Handles of `requests_total` and `request_duration_seconds`.
+    pub metrics: RouteMetrics,
+}
+
+/// `WWW-Authenticate` values (RFC 6750 §3), made once.
+#[derive(Debug)]
+pub struct Challenges {
+    /// No credential was sent.
+    pub missing: HeaderValue,
+    /// One was sent and is not good.
+    pub invalid: HeaderValue,
+    /// It is good and lacks a scope; `None` where no scope is asked for.
+    pub scope: Option<HeaderValue>,
+}
+
+/// All routes.
+#[derive(Debug)]
+pub struct RouteTable {
+    routes: Vec<Arc<Route>>,
+    tables: Tables,
+}
+
+/// Which routes a host has.
+#[derive(Debug, Default)]
+struct Tables {
+    /// Routes bound to a host, by lower-case name.
+    hosts: BTreeMap<String, PathTrie>,
+    /// Routes for every host.
+    any_host: PathTrie,
+}
+
+/// Which route a request is for.
+#[derive(Debug)]
+pub enum Resolved<'a> {
+    /// This one.
+    Route(&'a Arc<Route>),
+    /// The path exists, for other methods: the `Allow` value.
+    MethodNotAllowed(HeaderValue),
+    /// No route has this path on this host.
+    NotFound,
+}
+
+/// Two routes with the same host, pattern and method: one of them could never be reached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("routes {first} and {second} are for the same host, path and method {method}")]
+pub struct RouteConflict {
+    /// The name of the one before.
+    pub first: String,
+    /// The name of the one that cannot be added.
+    pub second: String,
+    /// The method.
+    pub method: Method,
+}
+
+impl RouteTable {
+    /// Compiles the routes.
+    pub fn new(
+        settings: &[RouteSettings],
+        realm: &str,
+        metrics: &Metrics,
+    ) -> Result<RouteTable, RouteConflict> {
+        let mut tables = Tables::default();
+        for index in 0..settings.len() {
+            add_all(&mut tables, index, settings)?;
+        }
+        let routes = settings.iter().map(|route| {
+            Arc::new(Route {
+                challenges: Challenges::new(realm, &route.access),
+                metrics: metrics.route(&route.name),
+                settings: route.clone(),
+            })
+        });
+        Ok(RouteTable {
+            routes: routes.collect(),
+            tables,
+        })
+    }
+
+    /// The route for a request. `host` is lower case without port, `path` canonical.
+    pub fn resolve(&self, host: &str, path: &str, method: &Method) -> Resolved<'_> {
+        let on_host = self.tables.hosts.get(host).and_then(|trie| trie.find(path));
+        let Some(entry) = on_host.or_else(|| self.tables.any_host.find(path)) else {
+            return Resolved::NotFound;
+        };
+        match entry.route(method).and_then(|index| self.routes.get(index)) {
+            Some(route) => Resolved::Route(route),
+            None => Resolved::MethodNotAllowed(allow_value(entry)),
+        }
+    }
+
+    /// Every route in the order of the config.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+}
+
+impl Route {
+    /// Its settings.
+    pub fn settings(&self) -> &RouteSettings {
+        &self.settings
+    }
+
+    /// Its `WWW-Authenticate` values.
+    pub fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+}
+
+impl Challenges {
+    fn new(realm: &str, access: &Access) -> Challenges {
+        let value = |text: String| {
+            HeaderValue::try_from(text)
+                .expect("the config allows only visible ASCII in realm and scopes")
+        };
+        let scope = match access {
+            Access::Scopes(scopes) | Access::AnyScope(scopes) => Some(value(format!(
+                r#"Bearer error="insufficient_scope", scope="{scopes}""#
+            ))),
+            Access::Authenticated | Access::Public { .. } => None,
+        };
+        Challenges {
+            missing: value(format!(r#"Bearer realm="{realm}""#)),
+            invalid: value(format!(r#"Bearer realm="{realm}", error="invalid_token""#)),
+            scope,
+        }
+    }
+}
+
+fn allow_value(entry: &PathEntry) -> HeaderValue {
+    let names: Vec<&str> = entry.methods().map(Method::as_str).collect();
+    HeaderValue::try_from(names.join(", ")).expect("method names are visible ASCII")
+}
+
+fn add_all(tables: &mut Tables, index: usize, all: &[RouteSettings]) -> Result<(), RouteConflict> {
+    let route = &all[index];
+    let duplicate = |(first, method): (usize, Method)| RouteConflict {
+        first: all[first].name.clone(),
+        second: route.name.clone(),
+        method,
+    };
+    if route.hosts.is_empty() {
+        tables
+            .any_host
+            .insert(&route.pattern, &route.methods, index)
+            .map_err(duplicate)?;
+    }
+    for host in &route.hosts {
+        let trie = tables.hosts.entry(host.clone()).or_default();
+        trie.insert(&route.pattern, &route.methods, index)
+            .map_err(duplicate)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::PathPattern;
+    use crate::scope::ScopeSet;
+
+    fn route(name: &str, pattern: PathPattern, methods: &[Method]) -> RouteSettings {
+        RouteSettings {
+            name: name.into(),
+            hosts: Vec::new(),
+            pattern,
+            methods: methods.to_vec(),
+            access: Access::Scopes(ScopeSet::parse("a b").expect("valid")),
+            upstream: 0,
+            strip_prefix: None,
+            timeout: None,
+            max_body: None,
+            trailers: false,
+        }
+    }
+
+    fn prefix(name: &str, path: &str, methods: &[Method]) -> RouteSettings {
+        route(name, PathPattern::Prefix(path.into()), methods)
+    }
+
+    fn template(name: &str, path: &str, methods: &[Method]) -> RouteSettings {
+        route(name, PathPattern::Template(path.into()), methods)
+    }
+
+    fn table(routes: &[RouteSettings]) -> Result<RouteTable, RouteConflict> {
+        RouteTable::new(routes, "osir", &Metrics::new())
+    }
+
+    fn shown(table: &RouteTable, host: &str, method: &Method, path: &str) -> String {
+        match table.resolve(host, path, method) {
+            Resolved::Route(route) => route.settings().name.clone(),
+            Resolved::MethodNotAllowed(allow) => format!("405 {}", allow.to_str().expect("ASCII")),
+            Resolved::NotFound => "404".into(),
+        }
+    }
+
+    #[test]
+    fn row_73_a_prefix_ends_at_a_segment_boundary() {
+        let table = table(&[prefix("billing", "/v1/billing", &[Method::GET])]).expect("compiles");
+        for (path, expected) in [
+            ("/v1/billing", "billing"),
+            ("/v1/billing/", "billing"),
+            ("/v1/billing/a/b", "billing"),
+            ("/v1/billingx", "404"),
+            ("/v1/billin", "404"),
+            ("/v1", "404"),
+            ("/V1/billing", "404"),
+        ] {
+            assert_eq!(shown(&table, "h", &Method::GET, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn row_70_a_parameter_takes_any_one_segment_also_a_star() {
+        let table = table(&[template("one", "/v1/{a}/x", &[Method::GET])]).expect("compiles");
+        assert_eq!(shown(&table, "h", &Method::GET, "/v1/*/x"), "one");
+        assert_eq!(shown(&table, "h", &Method::GET, "/v1/a/b/x"), "404");
+        assert_eq!(shown(&table, "h", &Method::GET, "/v1//x"), "404");
+    }
+
+    #[test]
+    fn the_most_specific_pattern_alone_decides() {
+        let table = table(&[
+            prefix("all", "/v1/domains", &[Method::GET, Method::POST]),
+            template("transfer", "/v1/domains/{d}/transfer", &[Method::POST]),
+            template("exact", "/v1/domains", &[Method::GET]),
+        ])
+        .expect("compiles");
+        assert_eq!(shown(&table, "h", &Method::GET, "/v1/domains"), "exact");
+        assert_eq!(shown(&table, "h", &Method::POST, "/v1/domains"), "all");
+        assert_eq!(shown(&table, "h", &Method::GET, "/v1/domains/a"), "all");
+        assert_eq!(
+            shown(&table, "h", &Method::POST, "/v1/domains/a/transfer"),
+            "transfer"
+        );
+        assert_eq!(
+            shown(&table, "h", &Method::GET, "/v1/domains/a/transfer"),
+            "405 POST"
+        );
+        assert_eq!(
+            shown(&table, "h", &Method::DELETE, "/v1/domains/a"),
+            "405 GET, POST"
+        );
+        assert_eq!(
+            shown(&table, "h", &Method::TRACE, "/v1/domains"),
+            "405 GET, POST"
+        );
+    }
+
+    #[test]
+    fn a_host_of_its_own_comes_before_every_host() {
+        let mut bound = prefix("bound", "/v1", &[Method::GET]);
+        bound.hosts = vec!["api.test".into()];
+        let table = table(&[prefix("any", "/v1", &[Method::GET]), bound]).expect("compiles");
+        assert_eq!(shown(&table, "api.test", &Method::GET, "/v1"), "bound");
+        assert_eq!(shown(&table, "other.test", &Method::GET, "/v1"), "any");
+    }
+
+    #[test]
+    fn the_same_host_path_and_method_twice_is_refused() {
+        let twice = table(&[
+            template("first", "/v1/{a}", &[Method::GET]),
+            template("second", "/v1/{b}", &[Method::GET, Method::PUT]),
+        ]);
+        assert_eq!(
+            twice.err().map(|conflict| conflict.to_string()),
+            Some("routes first and second are for the same host, path and method GET".into())
+        );
+    }
+
+    #[test]
+    fn challenges_are_those_of_the_contract() {
+        let table = table(&[prefix("r", "/v1", &[Method::GET])]).expect("compiles");
+        let challenges = table.routes()[0].challenges();
+        assert_eq!(challenges.missing, r#"Bearer realm="osir""#);
+        assert_eq!(
+            challenges.invalid,
+            r#"Bearer realm="osir", error="invalid_token""#
+        );
+        assert_eq!(
+            challenges.scope.as_ref().expect("scopes"),
+            r#"Bearer error="insufficient_scope", scope="a b""#
+        );
+    }
+}

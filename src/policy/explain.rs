@@ -1,0 +1,241 @@
+//! Why a request would be let through or not: each step with its verdict.
+//!
+//! Invariant: the steps and their order are those of [`crate::gateway`]; the answer holds ids and
+//! reasons, never what was asked with.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::{Value, json};
+
+use super::table;
+use crate::auth::{Credential, Failure, Principal};
+use crate::environment::Environment;
+use crate::gateway::{
+    Access, Asked, CHECKS, CanonicalPath, Check, Live, Reason, Resolved, Route, allows_scopes,
+};
+use crate::scope::ScopeSet;
+use crate::secret::Secret;
+
+/// A request that is only thought of.
+#[derive(Clone, Debug)]
+pub struct ExplainRequest {
+    /// The method, as a client would send it.
+    pub method: String,
+    /// The request target: a path, perhaps with a query.
+    pub path: String,
+    /// The `Host`; `None` is any that has the path.
+    pub host: Option<String>,
+    /// The client's address; `None` skips the check of allowed addresses.
+    pub address: Option<IpAddr>,
+    /// What the client would show.
+    pub credential: ExplainCredential,
+}
+
+/// What the client of an [`ExplainRequest`] would show.
+#[derive(Clone, Debug)]
+pub enum ExplainCredential {
+    /// An API key.
+    Key(Secret),
+    /// Nothing.
+    None,
+    /// No real credential: what if someone had these scopes.
+    Scopes(ScopeSet),
+    /// An access token or a session token.
+    Token(Secret),
+}
+
+/// The steps so far.
+#[derive(Debug, Default)]
+struct Explanation {
+    route: Option<String>,
+    upstream: Option<String>,
+    checks: Vec<Value>,
+}
+
+/// Says what would become of a request:
+/// `{"verdict":"allow"|"deny","status":…,"reason":…,"route":…,"upstream":…,"checks":[{"step","verdict","detail"}]}`.
+pub async fn explain(live: &Live, request: &ExplainRequest) -> Value {
+    let mut explanation = Explanation::default();
+    let denied = explanation.walk(live, request).await.err();
+    json!({
+        "verdict": if denied.is_some() { "deny" } else { "allow" },
+        "status": denied.map_or(200, |reason| reason.answer().status.as_u16()),
+        "reason": denied.map(Reason::label),
+        "route": explanation.route,
+        "upstream": explanation.upstream,
+        "checks": explanation.checks,
+    })
+}
+
+impl Explanation {
+    async fn walk(&mut self, live: &Live, request: &ExplainRequest) -> Result<(), Reason> {
+        let path = request.path.split('?').next().unwrap_or_default();
+        let path = self.step(
+            "intake",
+            CanonicalPath::parse(path).map_err(|_| Reason::Path),
+            |path| format!("the canonical path is {}", path.as_str()),
+        )?;
+        let method = Method::from_bytes(request.method.as_bytes());
+        let method = self.step(
+            "intake",
+            method.map_err(|_| Reason::MethodUnknown),
+            |method| format!("the method is {method}"),
+        )?;
+        let route = self.resolve(live, request, path.as_str(), &method)?;
+        if let Access::Public { .. } = route.settings().access {
+            self.allow("authenticate", "a public route: no credential is looked at");
+            return Ok(());
+        }
+        match &request.credential {
+            ExplainCredential::Scopes(scopes) => self.scopes(route, scopes),
+            credential => {
+                let principal = self.authenticate(live, credential).await?;
+                self.authorize(live, route, request.address, &principal)
+            }
+        }
+    }
+
+    fn resolve<'a>(
+        &mut self,
+        live: &'a Live,
+        request: &ExplainRequest,
+        path: &str,
+        method: &Method,
+    ) -> Result<&'a Route, Reason> {
+        let host = request
+            .host
+            .as_deref()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let resolved = match live.routes().resolve(&host, path, method) {
+            Resolved::Route(route) => Ok(route),
+            Resolved::MethodNotAllowed(_) => Err(Reason::Method),
+            Resolved::NotFound => Err(Reason::NotFound),
+        };
+        let route = self.step("route", resolved, |route| {
+            format!(
+                "route {}, for {}",
+                route.settings().name,
+                table::access(&route.settings().access)
+            )
+        })?;
+        self.route = Some(route.settings().name.clone());
+        let target = live.targets().get(route.settings().upstream);
+        self.upstream = target.map(|target| target.name().to_string());
+        Ok(route)
+    }
+
+    async fn authenticate(
+        &mut self,
+        live: &Live,
+        credential: &ExplainCredential,
+    ) -> Result<Principal, Reason> {
+        let headers = headers_with(credential).ok_or(Reason::Missing);
+        let headers = self.step("credential", headers, |_| {
+            "it can be sent in a header".into()
+        })?;
+        let authenticator = live.authenticator();
+        let extracted = Credential::extract(&headers, authenticator.form());
+        let credential = self.step("credential", extracted.map_err(Reason::Credentials), |it| {
+            format!("by its shape: {}", it.kind().label())
+        })?;
+        let verdict = authenticator
+            .inspect(credential)
+            .await
+            .map_err(|failure| match failure {
+                Failure::Absent => Reason::Missing,
+                Failure::Refused(refusal) => Reason::Refused(refusal),
+                Failure::Unavailable(unavailable) => Reason::Unavailable(unavailable),
+            });
+        self.step("authenticate", verdict, |principal| {
+            format!(
+                "{} with scopes {}",
+                principal.credential_id(),
+                principal.scopes()
+            )
+        })
+    }
+
+    fn authorize(
+        &mut self,
+        live: &Live,
+        route: &Route,
+        address: Option<IpAddr>,
+        principal: &Principal,
+    ) -> Result<(), Reason> {
+        let target = live.targets().get(route.settings().upstream);
+        let upstream = target.map_or(Environment::Live, |target| target.settings().environment);
+        for check in CHECKS {
+            let Some(client) = address.or(unless_address(check)) else {
+                self.allow("authorize", "address: not given, not checked");
+                continue;
+            };
+            let allowed = check.allows(
+                &Asked {
+                    route,
+                    client,
+                    upstream,
+                },
+                principal,
+            );
+            let verdict = if allowed { Ok(()) } else { Err(check.reason()) };
+            self.step("authorize", verdict, |()| {
+                format!("{} fits", check.reason().label())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn scopes(&mut self, route: &Route, scopes: &ScopeSet) -> Result<(), Reason> {
+        let allowed = allows_scopes(&route.settings().access, scopes);
+        let verdict = if allowed { Ok(()) } else { Err(Reason::Scope) };
+        self.step("authorize", verdict, |()| {
+            format!("the scopes {scopes} are enough")
+        })
+    }
+
+    fn step<T>(
+        &mut self,
+        step: &str,
+        verdict: Result<T, Reason>,
+        detail: impl FnOnce(&T) -> String,
+    ) -> Result<T, Reason> {
+        match &verdict {
+            Ok(value) => self.allow(step, &detail(value)),
+            Err(reason) => self.checks.push(json!({
+                "step": step, "verdict": "deny", "detail": reason.label(),
+            })),
+        }
+        verdict
+    }
+
+    fn allow(&mut self, step: &str, detail: &str) {
+        self.checks
+            .push(json!({ "step": step, "verdict": "allow", "detail": detail }));
+    }
+}
+
+/// Only the address check needs an address; the others get one that they do not look at.
+fn unless_address(check: Check) -> Option<IpAddr> {
+    match check {
+        Check::Address => None,
+        Check::Environment | Check::Scope => Some(IpAddr::from([0, 0, 0, 0])),
+    }
+}
+
+/// The header that a client would send; `None` if the text fits into none.
+fn headers_with(credential: &ExplainCredential) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    match credential {
+        ExplainCredential::Key(key) => {
+            headers.insert("x-api-key", HeaderValue::from_str(key.expose()).ok()?);
+        }
+        ExplainCredential::Token(token) => {
+            let value = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
+            headers.insert("authorization", HeaderValue::from_str(&value).ok()?);
+        }
+        ExplainCredential::None | ExplainCredential::Scopes(_) => {}
+    }
+    Some(headers)
+}

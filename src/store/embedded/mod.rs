@@ -1,0 +1,229 @@
+//! The embedded store: one redb file, one process.
+//!
+//! Not here: what a record means. Invariants: each verb is one transaction, so a record, its
+//! denial and its event are on disk together or not at all; an answer to a write means that it is
+//! on disk; every transaction runs on Tokio's blocking pool, so no async worker waits for a disk;
+//! the file is readable by its owner only.
+
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redb::backends::FileBackend;
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, WriteTransaction};
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+
+use crate::clock::{Clock, Timestamp};
+use crate::id::KeyId;
+use crate::secret::Digest;
+
+use super::{
+    CreateKey, Denials, Follow, KeyRecord, NewKey, Position, RevokeKey, Store, StoreError,
+    retention,
+};
+
+mod fault;
+mod log;
+mod tables;
+
+/// Bytes of pages that redb keeps in memory; its own default is 1 GiB.
+const PAGE_CACHE: usize = 64 << 20;
+
+/// A store in one file of this machine. Cheap to clone.
+#[derive(Clone)]
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    database: Database,
+    /// How many events the log keeps.
+    events: u64,
+    /// Held over each write transaction: writers queue here as tasks, rather than each in a
+    /// blocking thread of its own inside redb.
+    turn: Mutex<()>,
+    /// Marked as changed after each commit.
+    committed: watch::Sender<()>,
+}
+
+impl EmbeddedStore {
+    /// Opens the file, or makes it and the directories above it.
+    pub fn open(path: &Path, clock: &Clock) -> Result<EmbeddedStore, StoreError> {
+        EmbeddedStore::open_with_log(path, clock, retention::EVENTS)
+    }
+
+    /// Like [`EmbeddedStore::open`] with a log of at most `events` events (at least one): who
+    /// falls behind further than that meets [`Follow::Gap`].
+    pub fn open_with_log(
+        path: &Path,
+        clock: &Clock,
+        events: u64,
+    ) -> Result<EmbeddedStore, StoreError> {
+        let file = open_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
+        let database = Builder::new()
+            .set_cache_size(PAGE_CACHE)
+            // A file that something else altered is refused here instead of being trusted.
+            .set_check_integrity_on_open(true)
+            .create_with_backend(FileBackend::new(file)?)?;
+        prepare(&database, clock.now())?;
+        let shared = Shared {
+            database,
+            events: events.max(1),
+            turn: Mutex::new(()),
+            committed: watch::Sender::new(()),
+        };
+        Ok(EmbeddedStore {
+            shared: Arc::new(shared),
+        })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || work(&shared.database.begin_read()?)).await
+    }
+
+    /// Runs `work` in one transaction, which an error or a panic rolls back. Once begun it is
+    /// carried to its end, also when the caller stops waiting.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let _turn = self.shared.turn.lock().await;
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let transaction = shared.database.begin_write()?;
+            let answer = work(&transaction)?;
+            log::trim(&transaction, shared.events)?;
+            transaction.commit()?;
+            shared.committed.send_replace(());
+            Ok(answer)
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedStore").finish_non_exhaustive()
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(error) => Err(StoreError::Unavailable(error.into())),
+    }
+}
+
+/// Opens or makes the file, with mode 0600 whatever it was before, in directories that are made
+/// with mode 0700 where they are missing.
+fn open_private(path: &Path) -> std::io::Result<File> {
+    if let Some(parent) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)?;
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// Brings a new or known file into the state that every verb relies on.
+fn prepare(database: &Database, now: Timestamp) -> Result<(), StoreError> {
+    let transaction = database.begin_write()?;
+    tables::check_schema(&transaction)?;
+    tables::forget_denials(&transaction, now.minus(retention::DENIALS))?;
+    log::begin(&transaction)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+#[async_trait::async_trait]
+impl Store for EmbeddedStore {
+    async fn key_by_digest(&self, digest: &Digest) -> Result<Option<KeyRecord>, StoreError> {
+        let digest = *digest;
+        self.read(move |transaction| tables::record(transaction, &digest))
+            .await
+    }
+
+    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let id = id.clone();
+        self.read(move |transaction| tables::record_of(transaction, &id))
+            .await
+    }
+
+    async fn keys(
+        &self,
+        after: Option<&KeyId>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        let after = after.cloned();
+        self.read(move |transaction| tables::page(transaction, after.as_ref(), limit))
+            .await
+    }
+
+    async fn create_keys(&self, keys: Vec<NewKey>) -> Result<Vec<CreateKey>, StoreError> {
+        self.write(move |transaction| {
+            keys.iter()
+                .map(|key| tables::create(transaction, key))
+                .collect()
+        })
+        .await
+    }
+
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<RevokeKey, StoreError> {
+        let id = id.clone();
+        self.write(move |transaction| tables::revoke(transaction, &id, at))
+            .await
+    }
+
+    async fn denials(&self) -> Result<Denials, StoreError> {
+        // One snapshot holds both, so they fit whatever is written meanwhile.
+        self.read(|transaction| {
+            Ok(Denials {
+                position: log::end(transaction)?,
+                entries: tables::denials(transaction)?,
+            })
+        })
+        .await
+    }
+
+    async fn follow(&self, position: &Position, wait: Duration) -> Result<Follow, StoreError> {
+        let until = Instant::now() + wait;
+        // Subscribed before the first look: a commit between look and wait is not missed.
+        let mut committed = self.shared.committed.subscribe();
+        loop {
+            let from = position.clone();
+            let found = self
+                .read(move |transaction| log::after(transaction, &from))
+                .await?;
+            let empty = matches!(&found, Follow::Events { events, .. } if events.is_empty());
+            if !empty || Instant::now() >= until {
+                return Ok(found);
+            }
+            // Woken or timed out, the log is looked at again: the answer is as of now. The
+            // sender lives in `self`, so the wait cannot end in its being gone.
+            let _ = tokio::time::timeout_at(until, committed.changed()).await;
+        }
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.read(|_| Ok(())).await
+    }
+}

@@ -1,0 +1,301 @@
+//! The verbs on keys, in the write order that survives a crash between two of its steps.
+//!
+//! Create: claim the id and list it, then the record, then the event. Whatever is missing after a
+//! crash, no key that works is unlisted, and a claim without its record is nobody's: look-ups and
+//! lists compare the record's own id. Revoke: the record, then the denial with its event. A
+//! repetition of either runs the later steps again.
+
+use std::collections::HashMap;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Pipeline, cmd, pipe};
+
+use crate::clock::Timestamp;
+use crate::id::KeyId;
+use crate::secret::Digest;
+use crate::store::{
+    CreateKey, Denial, DenialKind, KeyRecord, NewKey, RevokeKey, StoreError, retention,
+};
+
+use super::fault::Fault;
+use super::lane::Lane;
+use super::{layout, record};
+
+/// Keys per round trip of a bulk verb.
+const BATCH: usize = 500;
+
+pub(super) async fn by_digest(
+    mut connection: MultiplexedConnection,
+    digest: Digest,
+) -> Result<Option<KeyRecord>, Fault> {
+    let fields = cmd("HGETALL")
+        .arg(layout::record(&digest))
+        .query_async(&mut connection)
+        .await?;
+    record::from_fields(fields)
+}
+
+pub(super) async fn by_id(
+    mut connection: MultiplexedConnection,
+    id: KeyId,
+) -> Result<Option<KeyRecord>, Fault> {
+    let Some(digest) = digest_of(&mut connection, &id).await? else {
+        return Ok(None);
+    };
+    let found = by_digest(connection, digest).await?;
+    Ok(found.filter(|record| record.id == id))
+}
+
+async fn digest_of(
+    connection: &mut MultiplexedConnection,
+    id: &KeyId,
+) -> Result<Option<Digest>, Fault> {
+    let text: Option<String> = cmd("GET")
+        .arg(layout::id(id))
+        .query_async(connection)
+        .await?;
+    text.map(|text| parse_digest(&text)).transpose()
+}
+
+fn parse_digest(text: &str) -> Result<Digest, Fault> {
+    Digest::from_text(text).ok_or_else(|| Fault::corrupt("the digest of an id"))
+}
+
+pub(super) async fn page(
+    lane: &Lane,
+    after: Option<&KeyId>,
+    limit: usize,
+) -> Result<Vec<KeyRecord>, StoreError> {
+    let mut page = Vec::new();
+    let mut after = after.cloned();
+    while page.len() < limit {
+        let wanted = BATCH.min(limit - page.len());
+        let from = after.clone();
+        let ids = lane.call(|c| ids(c, from, wanted)).await?;
+        let complete = ids.len() < wanted;
+        after = ids.last().cloned();
+        page.extend(lane.call(|c| records(c, ids)).await?);
+        if complete {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+async fn ids(
+    mut connection: MultiplexedConnection,
+    after: Option<KeyId>,
+    limit: usize,
+) -> Result<Vec<KeyId>, Fault> {
+    let start = after.map_or("-".into(), |id| format!("({id}"));
+    let mut command = cmd("ZRANGE");
+    command.arg(layout::IDS).arg(start).arg("+").arg("BYLEX");
+    command.arg("LIMIT").arg(0).arg(limit);
+    let ids: Vec<String> = command.query_async(&mut connection).await?;
+    ids.iter()
+        .map(|id| KeyId::parse(id).map_err(|_| Fault::corrupt("a listed id")))
+        .collect()
+}
+
+/// The records of listed ids, in their order; those of a creation that was not finished have none.
+async fn records(
+    mut connection: MultiplexedConnection,
+    ids: Vec<KeyId>,
+) -> Result<Vec<KeyRecord>, Fault> {
+    let mut digests = pipe();
+    for id in &ids {
+        digests.get(layout::id(id));
+    }
+    let digests: Vec<Option<String>> = digests.query_async(&mut connection).await?;
+    let mut found = Vec::new();
+    let mut fields = pipe();
+    for (id, digest) in ids.into_iter().zip(digests) {
+        if let Some(digest) = digest {
+            fields.hgetall(layout::record(&parse_digest(&digest)?));
+            found.push(id);
+        }
+    }
+    let fields: Vec<HashMap<String, String>> = fields.query_async(&mut connection).await?;
+    let mut records = Vec::with_capacity(found.len());
+    for (id, fields) in found.into_iter().zip(fields) {
+        records.extend(record::from_fields(fields)?.filter(|record| record.id == id));
+    }
+    Ok(records)
+}
+
+pub(super) async fn create(lane: &Lane, keys: &[NewKey]) -> Result<Vec<CreateKey>, StoreError> {
+    let mut answers = Vec::with_capacity(keys.len());
+    for batch in keys.chunks(BATCH) {
+        let claims = lane.call(|c| claim(c, batch)).await?;
+        let written = lane.call(|c| write(c, batch, claims)).await?;
+        answers.extend(written.iter().map(|written| match written {
+            Written::Now => CreateKey::Created,
+            Written::Before | Written::IdTaken | Written::KeyTaken => CreateKey::Exists,
+        }));
+        lane.call(|c| conclude(c, batch, written)).await?;
+    }
+    Ok(answers)
+}
+
+/// Whether an id is this key's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    Ours,
+    Taken,
+}
+
+/// Whose the record is after the attempt to write it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// Written under this id, before.
+    Before,
+    /// Not written: the id is another key's.
+    IdTaken,
+    /// Not written: the key has another id.
+    KeyTaken,
+    /// Written under this id, by this call.
+    Now,
+}
+
+async fn claim(
+    mut connection: MultiplexedConnection,
+    batch: &[NewKey],
+) -> Result<Vec<Claim>, Fault> {
+    let mut claims = pipe();
+    for key in batch {
+        let digest = key.digest.to_text();
+        claims
+            .cmd("SET")
+            .arg(layout::id(&key.record.id))
+            .arg(digest);
+        claims.arg("NX").arg("GET");
+    }
+    let holders: Vec<Option<String>> = claims.query_async(&mut connection).await?;
+    let answers = batch.iter().zip(holders).map(|(key, holder)| {
+        let ours = holder.is_none_or(|digest| digest == key.digest.to_text());
+        if ours { Claim::Ours } else { Claim::Taken }
+    });
+    Ok(answers.collect())
+}
+
+async fn write(
+    mut connection: MultiplexedConnection,
+    batch: &[NewKey],
+    claims: Vec<Claim>,
+) -> Result<Vec<Written>, Fault> {
+    let mut writes = pipe();
+    // On the same connection, ahead of its uses: they cannot meet `NOSCRIPT`.
+    writes
+        .cmd("SCRIPT")
+        .arg("LOAD")
+        .arg(layout::CREATE.source)
+        .ignore();
+    let claimed = batch
+        .iter()
+        .zip(&claims)
+        .filter(|(_, claim)| **claim == Claim::Ours);
+    for (key, _) in claimed {
+        writes.zadd(layout::IDS, key.record.id.as_str(), 0).ignore();
+        writes.cmd("EVALSHA").arg(layout::CREATE.script.get_hash());
+        writes
+            .arg(1)
+            .arg(layout::record(&key.digest))
+            .arg(record::to_fields(&key.record));
+    }
+    let owners: Vec<Option<String>> = writes.query_async(&mut connection).await?;
+    let mut owners = owners.into_iter();
+    let answers = batch.iter().zip(claims).map(|(key, claim)| match claim {
+        Claim::Taken => Written::IdTaken,
+        Claim::Ours => match owners.next().flatten() {
+            None => Written::Now,
+            Some(id) if id == key.record.id.as_str() => Written::Before,
+            Some(_) => Written::KeyTaken,
+        },
+    });
+    Ok(answers.collect())
+}
+
+/// Writes the events, also of records that a crash may have left without one; takes claims back
+/// that led to nothing: first off the list, while the claim still keeps others from the id.
+async fn conclude(
+    mut connection: MultiplexedConnection,
+    batch: &[NewKey],
+    written: Vec<Written>,
+) -> Result<(), Fault> {
+    let mut rest = pipe();
+    for (key, written) in batch.iter().zip(written) {
+        match written {
+            Written::Before | Written::Now => publish(&mut rest, &key.digest),
+            Written::KeyTaken => unclaim(&mut rest, key),
+            Written::IdTaken => {}
+        }
+    }
+    if rest.is_empty() {
+        return Ok(());
+    }
+    Ok(rest.exec_async(&mut connection).await?)
+}
+
+fn publish(pipeline: &mut Pipeline, digest: &Digest) {
+    pipeline.cmd("XADD").arg(layout::LOG);
+    pipeline.arg("MAXLEN").arg("~").arg(retention::EVENTS);
+    pipeline.arg("*").arg("publish").arg(digest.to_text());
+}
+
+fn unclaim(pipeline: &mut Pipeline, key: &NewKey) {
+    let id = &key.record.id;
+    pipeline.zrem(layout::IDS, id.as_str());
+    pipeline.cmd("EVAL").arg(layout::UNCLAIM.source).arg(1);
+    pipeline.arg(layout::id(id)).arg(key.digest.to_text());
+}
+
+pub(super) async fn revoke(
+    mut connection: MultiplexedConnection,
+    id: KeyId,
+    at: Timestamp,
+) -> Result<RevokeKey, Fault> {
+    let Some(digest) = digest_of(&mut connection, &id).await? else {
+        return Ok(RevokeKey::Unknown);
+    };
+    let marked: Option<(bool, HashMap<String, String>)> = layout::REVOKE
+        .script
+        .key(layout::record(&digest))
+        .arg(id.as_str())
+        .arg(at.as_millis())
+        .invoke_async(&mut connection)
+        .await?;
+    let Some((first, fields)) = marked else {
+        return Ok(RevokeKey::Unknown);
+    };
+    // Before the record is read: whatever else is in it, the key is denied.
+    let since = fields.get("rv").and_then(|text| text.parse().ok());
+    let since = since.map_or(at, Timestamp::from_millis);
+    deny(&mut connection, &id, since).await?;
+    let record = record::from_fields(fields)?.ok_or_else(|| Fault::corrupt("a revoked key"))?;
+    Ok(if first {
+        RevokeKey::Revoked(record)
+    } else {
+        RevokeKey::AlreadyRevoked(record)
+    })
+}
+
+async fn deny(
+    connection: &mut MultiplexedConnection,
+    id: &KeyId,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    let denial = Denial {
+        kind: DenialKind::Key,
+        id: id.to_string(),
+        at,
+    };
+    let script = &layout::DENY.script;
+    let mut invocation = script.key(layout::DENIALS);
+    invocation.key(layout::LOG);
+    invocation
+        .arg(retention::DENIALS.as_millis().to_string())
+        .arg(retention::EVENTS);
+    invocation.arg(denial.member()).arg(at.as_millis());
+    let _entry: String = invocation.invoke_async(connection).await?;
+    Ok(())
+}

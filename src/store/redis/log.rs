@@ -1,0 +1,178 @@
+//! The event log: a stream, read page by page, waited for on a connection of its own.
+//!
+//! A [`Position`] is `r{epoch}/{entry id}`. The entry itself must still be in the stream: trimming,
+//! `FLUSHALL`, a restored snapshot, a failover that lost writes and another server all show as its
+//! absence. The epoch tells two servers apart whose clocks gave out the same id.
+
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::streams::{StreamId, StreamRangeReply};
+use ::redis::{Value, cmd, pipe};
+use tokio::time::{Instant, timeout};
+
+use crate::clock::Timestamp;
+use crate::secret::{Digest, random_bytes};
+use crate::store::{Denial, Event, Follow, Position, StoreError};
+
+use super::fault::Fault;
+use super::lane::Lane;
+use super::layout;
+use super::link::Link;
+
+/// Entries read at once.
+const PAGE: usize = 1000;
+
+/// A [`Position`], read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    epoch: String,
+    entry: String,
+}
+
+impl Place {
+    pub(super) fn parse(position: &Position) -> Option<Place> {
+        let (epoch, entry) = position.as_str().strip_prefix('r')?.split_once('/')?;
+        let (millis, number) = entry.split_once('-')?;
+        let digits = |text: &str| text.parse::<u64>().is_ok();
+        let known = digits(millis) && digits(number);
+        known.then(|| Place {
+            epoch: epoch.into(),
+            entry: entry.into(),
+        })
+    }
+
+    fn position(&self) -> Position {
+        Position::new(format!("r{}/{}", self.epoch, self.entry))
+    }
+}
+
+/// The position after the newest entry; begins the log where there is none.
+pub(super) async fn end(mut connection: MultiplexedConnection) -> Result<Position, Fault> {
+    let epoch = format!("{:016x}", u64::from_le_bytes(random_bytes()));
+    let (epoch, entry) = layout::END
+        .script
+        .key(layout::EPOCH)
+        .key(layout::LOG)
+        .arg(epoch)
+        .invoke_async(&mut connection)
+        .await?;
+    Ok(Place { epoch, entry }.position())
+}
+
+/// Every event after `place`, waiting up to `wait` for the first. Gives the connection back for
+/// the next time.
+pub(super) async fn follow(
+    lane: &Lane,
+    link: Option<Link>,
+    place: Place,
+    wait: Duration,
+) -> Result<(Link, Follow), StoreError> {
+    let until = Instant::now() + wait;
+    let (link, found) = lane.call_on(link, |c| all_after(c, place.clone())).await?;
+    let empty = matches!(&found, Follow::Events { events, .. } if events.is_empty());
+    let rest = until.saturating_duration_since(Instant::now());
+    // `BLOCK 0` would wait for ever.
+    if !empty || rest < Duration::from_millis(1) {
+        return Ok((link, found));
+    }
+    await_entry(lane, &link, &place, rest).await?;
+    // Woken or not, the log is read again: only that is as of now, and checked for gaps.
+    lane.call_on(Some(link), |c| all_after(c, place)).await
+}
+
+/// Waits until there is an entry after `place`, at most for `rest`. Not under the breaker: it is
+/// silent on purpose. If the caller goes away, so does the connection, and with it the wait.
+async fn await_entry(
+    lane: &Lane,
+    link: &Link,
+    place: &Place,
+    rest: Duration,
+) -> Result<(), StoreError> {
+    let mut connection = link.connection.clone();
+    let mut command = cmd("XREAD");
+    command.arg("COUNT").arg(1);
+    command.arg("BLOCK").arg(rest.as_millis().to_string());
+    command.arg("STREAMS").arg(layout::LOG).arg(&place.entry);
+    let deadline = rest + lane.deadline();
+    match timeout(deadline, command.query_async::<Value>(&mut connection)).await {
+        Ok(woken) => woken.map(drop).map_err(|error| Fault::from(error).into()),
+        Err(_) => Err(StoreError::Deadline(deadline)),
+    }
+}
+
+/// Reads to the log's end, however many pages that takes: an answer that stopped in between would
+/// pass for proof that nothing else was revoked.
+async fn all_after(
+    mut connection: MultiplexedConnection,
+    mut place: Place,
+) -> Result<Follow, Fault> {
+    let mut events = Vec::new();
+    loop {
+        let (page, epoch): (StreamRangeReply, Option<String>) = pipe()
+            .cmd("XRANGE")
+            .arg(layout::LOG)
+            .arg(&place.entry)
+            .arg("+")
+            .arg("COUNT")
+            .arg(PAGE)
+            .get(layout::EPOCH)
+            .query_async(&mut connection)
+            .await?;
+        let known = page
+            .ids
+            .first()
+            .is_some_and(|first| first.id == place.entry);
+        if !known || epoch.as_ref() != Some(&place.epoch) {
+            return Ok(Follow::Gap);
+        }
+        for entry in &page.ids[1..] {
+            events.extend(event(entry)?);
+        }
+        if let Some(last) = page.ids.last() {
+            place.entry.clone_from(&last.id);
+        }
+        if page.ids.len() < PAGE {
+            let position = place.position();
+            return Ok(Follow::Events { position, events });
+        }
+    }
+}
+
+/// An entry of no known kind is an error, not skipped: it may be a revocation by a newer version.
+fn event(entry: &StreamId) -> Result<Option<Event>, Fault> {
+    let unreadable = || Fault::corrupt("an entry of the log");
+    if entry.map.contains_key("begin") {
+        return Ok(None);
+    }
+    if let Some(text) = entry.get::<String>("publish") {
+        let digest = Digest::from_text(&text).ok_or_else(unreadable)?;
+        return Ok(Some(Event::Publish(digest)));
+    }
+    let member = entry.get::<String>("deny").ok_or_else(unreadable)?;
+    let at = entry.get::<i64>("at").ok_or_else(unreadable)?;
+    Denial::from_member(&member, Timestamp::from_millis(at))
+        .map(|denial| Some(Event::Deny(denial)))
+        .map_err(|_| unreadable())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_positions_of_this_store_are_read() {
+        let place = Place::parse(&Position::new("r00ff/12-3")).expect("own form");
+        assert_eq!(place.position().as_str(), "r00ff/12-3");
+        for foreign in [
+            "",
+            "e12-00ff",
+            "r00ff/12",
+            "r00ff/$",
+            "r00ff/-",
+            "r00ff/1-2-3",
+        ] {
+            assert_eq!(Place::parse(&Position::new(foreign)), None, "{foreign}");
+        }
+    }
+}

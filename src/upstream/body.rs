@@ -1,0 +1,267 @@
+//! The bodies of an exchange: the client's on its way up, the upstream's on its way down.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::http1::Http1;
+
+/// A request's body on its way to the upstream.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// None.
+    Empty,
+    /// As it comes from the client.
+    Client(ClientBody),
+}
+
+/// A client's body, counted against its limit.
+#[derive(Debug)]
+pub struct ClientBody {
+    incoming: Incoming,
+    remaining: u64,
+    trailers: bool,
+    course: Rc<BodyCourse>,
+}
+
+/// How a client's body goes, for whoever waits for the exchange.
+#[derive(Debug, Default)]
+pub(super) struct BodyCourse {
+    fault: Cell<Option<RequestBodyFault>>,
+    /// When the last piece went on its way.
+    moved: Cell<Option<Instant>>,
+}
+
+impl BodyCourse {
+    /// What went wrong with the body, if anything did.
+    pub(super) fn fault(&self) -> Option<RequestBodyFault> {
+        self.fault.get()
+    }
+
+    /// When the last piece went on its way.
+    pub(super) fn moved(&self) -> Option<Instant> {
+        self.moved.get()
+    }
+}
+
+/// Why a request's body ended before its end. The client's doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestBodyFault {
+    /// It broke off, or its framing is wrong.
+    #[error("the request body broke off")]
+    Broken,
+    /// More bytes than the route allows.
+    #[error("the request body is too large")]
+    TooLarge,
+}
+
+impl RequestBodyFault {
+    /// The word for it in logs and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            RequestBodyFault::Broken => "body_broken",
+            RequestBodyFault::TooLarge => "payload_too_large",
+        }
+    }
+}
+
+impl RequestBody {
+    /// A client's body of at most `limit` bytes; its trailers are dropped unless `trailers`.
+    pub fn client(incoming: Incoming, limit: u64, trailers: bool) -> RequestBody {
+        if incoming.is_end_stream() {
+            return RequestBody::Empty;
+        }
+        let course = Rc::default();
+        RequestBody::Client(ClientBody {
+            incoming,
+            remaining: limit,
+            trailers,
+            course,
+        })
+    }
+
+    /// How this body goes; `None` if there is none.
+    pub(super) fn course(&self) -> Option<Rc<BodyCourse>> {
+        match self {
+            RequestBody::Empty => None,
+            RequestBody::Client(body) => Some(Rc::clone(&body.course)),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = RequestBodyFault;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFault>>> {
+        match self.get_mut() {
+            RequestBody::Empty => Poll::Ready(None),
+            RequestBody::Client(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Client(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Client(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+impl ClientBody {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFault>>> {
+        loop {
+            let frame = match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(_)) => return self.fail(RequestBodyFault::Broken),
+                Some(Ok(frame)) => frame,
+            };
+            self.course.moved.set(Some(Instant::now()));
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            match self.remaining.checked_sub(length) {
+                None => return self.fail(RequestBodyFault::TooLarge),
+                Some(remaining) => self.remaining = remaining,
+            }
+            if frame.is_data() || self.trailers {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+        }
+    }
+
+    fn fail(
+        &self,
+        fault: RequestBodyFault,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFault>>> {
+        self.course.fault.set(Some(fault));
+        Poll::Ready(Some(Err(fault)))
+    }
+}
+
+/// An answer's body on its way from the upstream. Dropping it before its end closes the
+/// connection (HTTP/1) or resets the stream (HTTP/2); at its end the connection goes back to the
+/// pool.
+#[derive(Debug)]
+pub struct UpstreamBody {
+    incoming: Incoming,
+    /// Drives an HTTP/1 connection; an HTTP/2 one has a task of its own.
+    connection: Option<Box<Http1>>,
+    idle: Duration,
+    /// Made only when the upstream lets us wait.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why an answer's body ended before its end. The upstream's doing.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamBodyError {
+    /// The connection broke, or the framing is wrong.
+    #[error("the answer broke off")]
+    Broken(#[source] hyper::Error),
+    /// No byte for `idle_timeout`.
+    #[error("the answer stopped coming")]
+    Idle,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(
+        incoming: Incoming,
+        connection: Option<Box<Http1>>,
+        idle: Duration,
+    ) -> UpstreamBody {
+        let mut body = UpstreamBody {
+            incoming,
+            connection,
+            idle,
+            deadline: None,
+        };
+        body.release_at_end();
+        body
+    }
+
+    /// Gives the connection back once nothing of this answer can follow. The server side may
+    /// never poll past the last byte of a known length.
+    fn release_at_end(&mut self) {
+        if self.incoming.is_end_stream()
+            && let Some(connection) = self.connection.take()
+        {
+            connection.release();
+        }
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.connection {
+            None => Pin::new(&mut self.incoming).poll_frame(cx),
+            Some(connection) => {
+                connection.drive(cx, |cx| Pin::new(&mut self.incoming).poll_frame(cx))
+            }
+        }
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle = self.idle;
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        deadline.as_mut().poll(cx)
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = UpstreamBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
+        let Poll::Ready(frame) = self.poll_incoming(cx) else {
+            return self
+                .poll_deadline(cx)
+                .map(|()| Some(Err(UpstreamBodyError::Idle)));
+        };
+        let idle = self.idle;
+        if let Some(deadline) = &mut self.deadline {
+            deadline.as_mut().reset(Instant::now() + idle);
+        }
+        match &frame {
+            Some(Ok(_)) => self.release_at_end(),
+            Some(Err(_)) => self.connection = None,
+            None => {
+                if let Some(connection) = self.connection.take() {
+                    connection.release();
+                }
+            }
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(UpstreamBodyError::Broken)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

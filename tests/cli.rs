@@ -1,0 +1,679 @@
+//! The command line, through the binary: exit codes, what is printed where, and `dev`.
+
+use std::fs;
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis::clock::Clock;
+use portcullis::observe::Metrics;
+use portcullis::store::{self, StoreSettings};
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The binary, deaf to this process's own environment.
+fn portcullis(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.current_dir(folder);
+    for name in [
+        "PORTCULLIS_ADMIN",
+        "PORTCULLIS_ADMIN_TOKEN",
+        "PORTCULLIS_LOG",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A folder with a valid configuration, at rest.
+struct Home {
+    folder: TempDir,
+}
+
+impl Home {
+    fn build() -> Home {
+        let home = Home {
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        home.run(&["certs"]).succeeds();
+        home.write("pepper", "0123456789abcdefghijklmnopqrstuvwxyz");
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(home.path("pepper"), private).expect("set");
+        home.write("gateway.yaml", CONFIG);
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("written");
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect("readable")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        self.run_with_input(arguments, "")
+    }
+
+    fn run_with_input(&self, arguments: &[&str], input: &str) -> Run {
+        let mut child = portcullis(self.folder.path())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        // A command that reads no input may have ended already.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        Run(child.wait_with_output().expect("ends"))
+    }
+}
+
+const CONFIG: &str = "\
+listen: { https: 127.0.0.1:0, metrics: off, admin: off }
+tls: { certificates: [{ cert: certs/gateway.pem, key: certs/gateway-key.pem }] }
+store: { embedded: data/keys.redb }
+credentials: { realm: osir, prefix: osir, pepper: { file: pepper }, checksum: optional }
+audit_log: data/audit.jsonl
+scopes: { domains:read: View domains, domains:write: Manage domains }
+upstreams: { domains: { endpoints: [http://127.0.0.1:9] } }
+routes:
+  - name: domains-read
+    prefix: /v1/domains
+    methods: [GET]
+    access: { scopes: [domains:read] }
+    upstream: domains
+";
+
+/// How a command went.
+#[derive(Debug)]
+struct Run(Output);
+
+impl Run {
+    fn code(&self) -> i32 {
+        self.0.status.code().expect("not killed")
+    }
+
+    fn stdout(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).expect("text")
+    }
+
+    fn stderr(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).expect("text")
+    }
+
+    fn succeeds(self) -> Run {
+        assert_eq!(self.code(), 0, "{self:?}");
+        self
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout()).expect("JSON on stdout")
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_ends_with_2() {
+    let home = Home::build();
+    for arguments in [
+        &[][..],
+        &["frobnicate"],
+        &["key"],
+        &["key", "create", "--account", "a", "--name", "n"],
+        &[
+            "key",
+            "create",
+            "--account",
+            "a b",
+            "--name",
+            "n",
+            "--scope",
+            "x",
+        ],
+        &[
+            "key",
+            "create",
+            "--account",
+            "a",
+            "--name",
+            "n",
+            "--scope",
+            "x y",
+        ],
+        &[
+            "key",
+            "create",
+            "--account",
+            "a",
+            "--name",
+            "n",
+            "--scope",
+            "x",
+            "--expires",
+            "soon",
+        ],
+        &[
+            "key",
+            "create",
+            "--account",
+            "a",
+            "--name",
+            "n",
+            "--scope",
+            "x",
+            "--allow-ip",
+            "1/8",
+        ],
+        &[
+            "key",
+            "create",
+            "--account",
+            "a",
+            "--name",
+            "n",
+            "--scope",
+            "x",
+            "--env",
+            "prod",
+        ],
+        &["key", "show", "a b"],
+        &["key", "list", "--format", "yaml"],
+        &["explain", "GET", "/", "--key", "a", "--scopes", "b"],
+    ] {
+        let run = home.run(arguments);
+        assert_eq!(
+            (run.code(), run.stdout()),
+            (2, String::new()),
+            "{arguments:?}"
+        );
+    }
+    assert_eq!(home.run(&["--help"]).code(), 0);
+    assert_eq!(
+        home.run(&["--version"]).succeeds().stdout(),
+        "portcullis 0.1.0\n"
+    );
+}
+
+#[test]
+fn a_configuration_that_is_not_valid_ends_with_78_and_says_where() {
+    let home = Home::build();
+    home.run(&["check"]).succeeds();
+    home.write(
+        "gateway.yaml",
+        &CONFIG.replace("scopes: [domains:read]", "scopes: [domains:raed]"),
+    );
+    for arguments in [
+        &["check"][..],
+        &["serve"],
+        &["routes"],
+        &["explain", "GET", "/"],
+        &["key", "list"],
+    ] {
+        let run = home.run(arguments);
+        assert_eq!(
+            (run.code(), run.stdout()),
+            (78, String::new()),
+            "{arguments:?}"
+        );
+        assert!(run.stderr().contains("gateway.yaml:12:24"), "{run:?}");
+        assert!(run.stderr().contains("domains:read"), "{run:?}");
+    }
+    assert_eq!(home.run(&["check", "--config", "absent.yaml"]).code(), 78);
+    assert!(!home.path("data").exists(), "nothing was opened");
+}
+
+#[test]
+fn the_schema_is_json_on_stdout() {
+    let home = Home::build();
+    let schema = home.run(&["schema"]).succeeds().json();
+    assert!(schema["properties"]["routes"].is_object(), "{schema}");
+}
+
+#[test]
+fn routes_and_explain_work_without_a_gateway() {
+    let home = Home::build();
+    let routes = home.run(&["routes", "--format", "json"]).succeeds().json();
+    assert_eq!(routes[0]["route"], "domains-read");
+    let table = home.run(&["routes"]).succeeds().stdout();
+    assert!(
+        table.starts_with("ROUTE") && table.contains("/v1/domains"),
+        "{table}"
+    );
+
+    let explain = |scopes: &str| {
+        home.run(&[
+            "explain",
+            "GET",
+            "/v1/domains/x",
+            "--scopes",
+            scopes,
+            "--format",
+            "json",
+        ])
+    };
+    assert_eq!(
+        explain("domains:read").succeeds().json()["verdict"],
+        "allow"
+    );
+    let denied = explain("domains:write");
+    assert_eq!(
+        (denied.code(), &denied.json()["verdict"]),
+        (1, &Value::from("deny"))
+    );
+}
+
+#[test]
+fn a_created_key_is_one_json_object_and_the_secret_is_nowhere_else() {
+    let home = Home::build();
+    let run = home
+        .run(&[
+            "key",
+            "create",
+            "--account",
+            "acct_1",
+            "--name",
+            "CI",
+            "--scope",
+            "domains:write",
+            "--scope",
+            "domains:read",
+            "--expires",
+            "2999-01-01T00:00:00Z",
+            "--allow-ip",
+            "192.0.2.0/24",
+            "--env",
+            "test",
+            "--format",
+            "json",
+        ])
+        .succeeds();
+    let made = run.json();
+    let (id, key) = (text(&made["id"]), text(&made["key"]));
+    assert_eq!(
+        run.stdout(),
+        format!(
+            "{{\"id\":\"{id}\",\"key\":\"{key}\",\"scopes\":[\"domains:read\",\"domains:write\"],\
+             \"expires_at\":\"2999-01-01T00:00:00.000Z\"}}\n"
+        )
+    );
+    assert!(
+        id.starts_with("key_") && key.starts_with("osir_test_"),
+        "{made}"
+    );
+
+    // A key made by one command is known to the next; `-` keeps it out of `ps`.
+    let explain = [
+        "explain",
+        "GET",
+        "/v1/domains",
+        "--key",
+        "-",
+        "--format",
+        "json",
+    ];
+    let told = home.run_with_input(&explain, &format!("{key}\n")).json();
+    assert!(told["checks"].to_string().contains("allow"), "{told}");
+
+    let body = key.rsplit('_').next().expect("a body").to_owned();
+    let later = [
+        home.run(&["key", "list"]).succeeds(),
+        home.run(&["key", "show", &id, "--format", "json"])
+            .succeeds(),
+        home.run(&["key", "revoke", &id]).succeeds(),
+        home.run(&["key", "list", "--account", "acct_1", "--format", "json"])
+            .succeeds(),
+    ];
+    let audit = home.read("data/audit.jsonl");
+    for seen in [
+        run.stderr(),
+        audit.clone(),
+        told.to_string(),
+        format!("{later:?}"),
+    ] {
+        assert!(!seen.contains(&body), "{seen}");
+    }
+    let listed = later[3].json();
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["allowed_ips"][0]),
+        (&made["id"], &"192.0.2.0/24".into())
+    );
+    assert!(listed[0]["revoked_at"].is_string());
+
+    let lines: Vec<Value> = audit
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            (
+                text(&line["event"]),
+                text(&line["actor"]),
+                text(&line["credential_id"]),
+            )
+        })
+        .collect();
+    let line = |event: &str| (event.to_owned(), "cli".to_owned(), id.clone());
+    assert_eq!(told, [line("key_create"), line("key_revoke")]);
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
+#[test]
+fn for_people_the_key_is_on_stdout_once_and_the_warning_on_stderr() {
+    let home = Home::build();
+    let run = home.run(&[
+        "key",
+        "create",
+        "--account",
+        "a",
+        "--name",
+        "n",
+        "--scope",
+        "domains:read",
+    ]);
+    let run = run.succeeds();
+    assert_eq!(run.stdout().matches("osir_live_").count(), 1);
+    assert!(run.stderr().contains("shown this once"), "{run:?}");
+
+    let unknown = home.run(&[
+        "key",
+        "create",
+        "--account",
+        "a",
+        "--name",
+        "n",
+        "--scope",
+        "domain:read",
+    ]);
+    assert_eq!(unknown.code(), 1);
+    assert!(
+        unknown.stderr().contains("did you mean \"domains:read\"?"),
+        "{unknown:?}"
+    );
+    let missing = home.run(&["key", "show", "key_missing"]);
+    assert_eq!(
+        (missing.code(), missing.stderr().trim()),
+        (1, "error: there is no key key_missing")
+    );
+}
+
+#[test]
+fn an_import_with_a_bad_line_ends_with_1_and_keeps_the_good_ones() {
+    let home = Home::build();
+    let rest = r#""account":"acct_1","name":"n","scopes":["domains:read"]"#;
+    home.write(
+        "keys.jsonl",
+        &format!("{{\"key\":\"legacy-key-0123456789\",{rest}}}\n{{\"key\":\"short\",{rest}}}\n"),
+    );
+    let run = home.run(&["key", "import", "keys.jsonl"]);
+    assert_eq!(
+        (run.code(), run.stdout().as_str()),
+        (1, "1 created, 0 there already, 1 refused\n")
+    );
+    assert_eq!(run.stderr(), "line 2: key: 16 to 256 characters\n");
+
+    let good = format!("{{\"key\":\"legacy-key-0123456789\",{rest}}}");
+    let again = home
+        .run_with_input(&["key", "import", "-", "--format", "json"], &good)
+        .succeeds();
+    assert_eq!(
+        (&again.json()["created"], &again.json()["existing"]),
+        (&0.into(), &1.into())
+    );
+    assert_eq!(home.run(&["key", "import", "absent.jsonl"]).code(), 1);
+    assert!(!home.read("data/audit.jsonl").contains("legacy-key"));
+}
+
+#[test]
+fn a_store_held_by_a_gateway_without_an_admin_api_is_told_in_words() {
+    let home = Home::build();
+    home.run(&["key", "list"]).succeeds();
+    let path = home.path("data/keys.redb");
+    let settings = StoreSettings::Embedded { path };
+    let held = store::open(&settings, &Clock::system(), &Metrics::new()).expect("opens");
+    let run = home.run(&["key", "list"]);
+    assert_eq!(run.code(), 1);
+    assert!(run.stderr().contains("listen.admin"), "{run:?}");
+    drop(held);
+}
+
+#[test]
+fn a_reader_who_went_away_is_no_error() {
+    let home = Home::build();
+    let mut child = portcullis(home.folder.path())
+        .arg("schema")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    drop(child.stdout.take());
+    let run = Run(child.wait_with_output().expect("ends"));
+    assert_eq!((run.code(), run.stderr()), (0, String::new()));
+}
+
+#[test]
+fn certs_makes_a_chain_that_verifies_and_keeps_its_ca() {
+    let home = Home::build();
+    let ca = home.read("certs/ca.pem");
+    for host in [
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "api.osir.test",
+        "osir.com",
+        "api.osir.com",
+    ] {
+        assert_eq!(verify(&home.path("certs"), host), Ok(()), "{host}");
+    }
+    assert!(verify(&home.path("certs"), "example.com").is_err());
+    for key in ["certs/ca-key.pem", "certs/gateway-key.pem"] {
+        let mode = fs::metadata(home.path(key))
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{key}");
+    }
+
+    home.run(&["certs", "--host", "example.com"]).succeeds();
+    assert_eq!(home.read("certs/ca.pem"), ca);
+    assert_eq!(verify(&home.path("certs"), "example.com"), Ok(()));
+    assert!(verify(&home.path("certs"), "localhost").is_err());
+
+    // Half a CA is not silently replaced: someone trusts it.
+    fs::remove_file(home.path("certs/ca-key.pem")).expect("removed");
+    let refused = home.run(&["certs"]);
+    assert_eq!(refused.code(), 1);
+    assert!(
+        refused.stderr().contains("ca-key.pem: missing"),
+        "{refused:?}"
+    );
+    assert_eq!(home.read("certs/ca.pem"), ca);
+    assert_eq!(
+        home.run(&["certs", "--out", "other", "--host", "a\u{e4}"])
+            .code(),
+        1
+    );
+}
+
+fn verify(folder: &Path, host: &str) -> Result<(), rustls::Error> {
+    let read = |name: &str| CertificateDer::from_pem_file(folder.join(name)).expect("PEM");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(read("ca.pem")).expect("a CA");
+    let provider = Arc::new(default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = verifier.build().expect("a verifier");
+    let name = ServerName::try_from(host).expect("a name");
+    let leaf = read("gateway.pem");
+    verifier
+        .verify_server_cert(&leaf, &[], &name, &[], UnixTime::now())
+        .map(drop)
+}
+
+/// `portcullis dev`, ended by its process id.
+struct Dev {
+    child: Child,
+    ready: Value,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Dev {
+    fn start(folder: &Path) -> Dev {
+        let mut child = portcullis(folder)
+            .args(["dev", "--ready-file", "ready.json"])
+            .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--metrics", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(folder.join("dev.log")).expect("made"))
+            .spawn()
+            .expect("starts");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let ready = eventually(|| {
+            let ended = child.try_wait().expect("a child");
+            let log = || fs::read_to_string(folder.join("dev.log"));
+            assert!(ended.is_none(), "ended: {:?}", log());
+            fs::read_to_string(folder.join("ready.json")).ok()
+        });
+        fs::remove_file(folder.join("ready.json")).expect("removed");
+        Dev {
+            child,
+            ready: serde_json::from_str(&ready).expect("JSON"),
+            stdout,
+        }
+    }
+
+    fn address(&self, listener: &str) -> SocketAddr {
+        text(&self.ready[listener]).parse().expect("an address")
+    }
+
+    /// Ends it; everything that it printed.
+    fn stop(mut self) -> String {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        let id = Pid::from_raw(id).expect("not zero");
+        kill_process(id, Signal::TERM).expect("signalled");
+        let mut printed = String::new();
+        self.stdout.read_to_string(&mut printed).expect("text");
+        assert_eq!(self.child.wait().expect("ends").code(), Some(0));
+        printed
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // A test that failed before `stop`. Both fail where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Until it is there; a process that starts has no channel to tell it by.
+fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..3_000 {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("not within 30 seconds");
+}
+
+#[test]
+fn dev_starts_from_nothing_survives_a_restart_and_is_managed_over_its_admin_api() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dev = Dev::start(folder.path());
+    let state = folder.path().join(".portcullis");
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&state), 0o700);
+    for secret in ["pepper", "admin-token", "dev-keys.json", "certs/ca-key.pem"] {
+        assert_eq!(mode(&state.join(secret)), 0o600, "{secret}");
+    }
+
+    // Row 109: no core dump.
+    let limits = fs::read_to_string(format!("/proc/{}/limits", dev.child.id())).expect("Linux");
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    assert_eq!(
+        core.expect("listed").split_whitespace().collect::<Vec<_>>()[4..6],
+        ["0", "0"]
+    );
+
+    let refused = plain_http(dev.address("http"), "GET /v1/domains");
+    assert!(refused.starts_with("HTTP/1.1 426 "), "{refused}");
+    let health = plain_http(dev.address("metrics"), "GET /healthz");
+    assert!(health.ends_with("\r\n\r\nok"), "{health}");
+
+    let manage = |arguments: &[&str], token: &str| {
+        let mut command = portcullis(folder.path());
+        command.args(arguments).args(["--format", "json"]);
+        command.env("PORTCULLIS_ADMIN", text(&dev.ready["admin"]));
+        Run(command
+            .env("PORTCULLIS_ADMIN_TOKEN", token)
+            .output()
+            .expect("runs"))
+    };
+    let token = fs::read_to_string(text(&dev.ready["admin_token_file"])).expect("readable");
+    let keys = manage(&["key", "list"], &token).succeeds().json();
+    assert_eq!(keys.as_array().map(Vec::len), Some(2));
+    let read_only = text(&dev.ready["keys"]["read_only"]["key"]);
+    let explain = |method| {
+        manage(
+            &["explain", method, "/v1/domains", "--key", &read_only],
+            &token,
+        )
+    };
+    assert_eq!((explain("GET").code(), explain("POST").code()), (0, 1));
+    let intruder = manage(&["key", "list"], "0000000000000000");
+    assert_eq!(intruder.code(), 1);
+    assert!(
+        intruder
+            .stderr()
+            .contains("the admin token is missing or wrong"),
+        "{intruder:?}"
+    );
+
+    let keys = dev.ready["keys"].clone();
+    let printed = dev.stop();
+    let full = text(&keys["full"]["key"]);
+    for command in [
+        format!("-X GET https://api.osir.com/v1/domains -H \"Authorization: Bearer {full}\""),
+        format!("-X GET https://api.osir.com/v1/domains -H \"X-API-Key: {full}\""),
+        "--connect-to api.osir.com:443:127.0.0.1:".into(),
+    ] {
+        assert!(printed.contains(&command), "{printed}");
+    }
+
+    let again = Dev::start(folder.path());
+    assert_eq!(again.ready["keys"], keys, "the keys survive a restart");
+    again.stop();
+}
+
+fn plain_http(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("connects");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .expect("not zero");
+    let request = format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("taken");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    String::from_utf8(answer).expect("text")
+}

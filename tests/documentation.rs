@@ -1,0 +1,76 @@
+//! What the docs say is what the code has.
+
+use std::fs;
+
+use portcullis::gateway::ALL_ANSWERS;
+
+#[test]
+fn the_error_page_has_every_answer_and_no_other() {
+    let page = fs::read_to_string("docs/errors.md").expect("the page");
+    let rows: Vec<(u16, String)> = page
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let status = cells.get(1)?.parse().ok()?;
+            let error = cells.get(2)?.trim_matches('`');
+            Some((
+                status,
+                format!(r#"{{"error":"{error}","message":"{}"}}"#, cells.get(3)?),
+            ))
+        })
+        .collect();
+    let mut answers: Vec<(u16, String)> = ALL_ANSWERS
+        .iter()
+        .map(|answer| (answer.status.as_u16(), answer.body.to_owned()))
+        .collect();
+    answers.sort();
+    assert_eq!(rows, answers);
+}
+
+#[test]
+fn the_metrics_page_has_every_metric() {
+    let page = fs::read_to_string("docs/metrics-and-logs.md").expect("the page");
+    let source = fs::read_to_string("src/observe/metrics.rs").expect("the source");
+    let table = source
+        .split("let metrics = Metrics {")
+        .nth(1)
+        .expect("the table");
+    let table = table.split("#[cfg(test)]").next().expect("the code");
+    let names: Vec<&str> = table
+        .lines()
+        .filter(|line| line.contains("families."))
+        .filter_map(|line| line.split('"').nth(1))
+        .collect();
+    assert!(names.len() > 25, "{names:?}");
+    for name in names {
+        assert!(
+            page.contains(&format!("`portcullis_{name}`")),
+            "{name} is not on the page"
+        );
+    }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    for page in [
+        "README.md",
+        "docs/errors.md",
+        "docs/architecture.md",
+        "docs/outage.md",
+        "deploy/README.md",
+        "benches/README.md",
+    ] {
+        let text = fs::read_to_string(page).unwrap_or_else(|_| panic!("{page} is there"));
+        let folder = std::path::Path::new(page).parent().expect("a folder");
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            assert!(
+                link.starts_with("http") || folder.join(link).exists(),
+                "{page}: {link}"
+            );
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A real `redis-server` for one test, ended by its pid.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::eventually;
+
+/// A running server.
+pub struct RedisServer {
+    pub port: u16,
+    child: Option<Child>,
+    folder: tempfile::TempDir,
+}
+
+pub const PASSWORD: &str = "a-redis-password-for-tests";
+
+impl RedisServer {
+    /// With a password.
+    pub fn start() -> RedisServer {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = free.local_addr().expect("an address").port();
+        drop(free);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut server = RedisServer {
+            port,
+            child: None,
+            folder,
+        };
+        server.launch();
+        server
+    }
+
+    /// Starts the process; also again, on the same port and folder.
+    pub fn launch(&mut self) {
+        let child = Command::new("redis-server")
+            .args([
+                "--port",
+                &self.port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+            ])
+            .args([
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+                "--requirepass",
+                PASSWORD,
+            ])
+            .arg("--dir")
+            .arg(self.folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed (scripts/test installs it)");
+        self.child = Some(child);
+        eventually("redis-server answers", || self.ping());
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Stops the process without ending it: it hangs.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    fn ping(&self) -> Option<()> {
+        let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        tcp.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        tcp.write_all(format!("AUTH {PASSWORD}\r\nPING\r\n").as_bytes())
+            .ok()?;
+        let mut answer = [0; 12];
+        tcp.read_exact(&mut answer).ok()?;
+        (&answer == b"+OK\r\n+PONG\r\n").then_some(())
+    }
+
+    /// Everything in it, as text: what a dump would show.
+    pub fn dump(&self) -> String {
+        let file = self.folder.path().join("appendonlydir");
+        let mut text = String::new();
+        for entry in std::fs::read_dir(file).expect("appendonly").flatten() {
+            text.push_str(&String::from_utf8_lossy(
+                &std::fs::read(entry.path()).expect("readable"),
+            ));
+        }
+        text
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.resume();
+        }
+        self.kill();
+    }
+}
