@@ -278,7 +278,6 @@ const fn refused(kind: CredentialKind, refusal: Refusal) -> Credential<'static> 
 }
 
 #[cfg(test)]
-#[expect(clippy::type_complexity, reason = "tables of cases")]
 mod tests {
     use crate::auth::CacheSettings;
     use crate::environment::Environment;
