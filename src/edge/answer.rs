@@ -14,15 +14,26 @@ pin_project_lite::pin_project! {
     pub(super) struct Answer<B> {
         #[pin]
         body: B,
-        _in_flight: InFlight,
+        in_flight: InFlight,
+        sharing: Sharing,
     }
 }
 
+/// Whether answers share their connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// HTTP/1: an answer that is not taken stalls the socket, which the wire notes.
+    Alone,
+    /// HTTP/2: a shut window stalls one answer while the socket goes on (row 57).
+    Multiplexed,
+}
+
 impl<B> Answer<B> {
-    pub(super) fn new(body: B, in_flight: InFlight) -> Answer<B> {
+    pub(super) fn new(body: B, in_flight: InFlight, sharing: Sharing) -> Answer<B> {
         Answer {
             body,
-            _in_flight: in_flight,
+            in_flight,
+            sharing,
         }
     }
 }
@@ -35,7 +46,15 @@ impl<B: Body<Data = Bytes>> Body for Answer<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        let polled = this.body.poll_frame(cx);
+        match (*this.sharing, &polled) {
+            (Sharing::Alone, _) => {}
+            // hyper asks for more only once the client's window has room for the last piece.
+            (Sharing::Multiplexed, Poll::Ready(Some(_))) => this.in_flight.handed_over(),
+            (Sharing::Multiplexed, Poll::Ready(None) | Poll::Pending) => this.in_flight.taken(),
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

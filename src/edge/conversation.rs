@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
-use super::answer::Answer;
+use super::answer::{Answer, Sharing};
 use super::exchange::{Due, Exchange};
 use super::guard::Guarded;
 use super::{ConnectionLimits, Handler, PlainPeer, TlsPeer};
@@ -46,7 +46,7 @@ where
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| Answer::new(body, in_flight)))
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, in_flight, Sharing::Alone)))
         }
     });
     let guarded = Guarded::new(io, &setting.limits, Rc::clone(&setting.exchange));
@@ -67,7 +67,7 @@ where
         async move {
             let request = refused.map_or(Ok(request), Err);
             let response = handler.refuse_plaintext(peer, request).await;
-            Ok::<_, Infallible>(response.map(|body| Answer::new(body, in_flight)))
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, in_flight, Sharing::Alone)))
         }
     });
     let guarded = Guarded::new(io, &setting.limits, Rc::clone(&setting.exchange));
@@ -89,7 +89,9 @@ where
         let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
         async move {
             let response = handler.handle(peer, Ok(request)).await;
-            Ok::<_, Infallible>(response.map(|body| Answer::new(body, in_flight)))
+            Ok::<_, Infallible>(
+                response.map(|body| Answer::new(body, in_flight, Sharing::Multiplexed)),
+            )
         }
     });
     let connection = http2_builder(&setting.limits).serve_connection(TokioIo::new(io), service);
@@ -190,6 +192,11 @@ async fn converse<C: Connection>(mut connection: Pin<&mut C>, setting: Setting) 
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 note_end(ended);
                 return Poll::Ready(());
+            }
+            // One that had not asked anything was hurried; its request is its last.
+            if told && !exchange.is_retired() && exchange.may_retire() {
+                retire(connection.as_mut(), &exchange);
+                continue;
             }
             match std::task::ready!(timer.as_mut().poll_due(cx, &exchange, &limits)) {
                 Due::Drop => return Poll::Ready(()),

@@ -4,7 +4,8 @@
 //! Invariant: every wait that a client can cause is written here while it lasts, so the driver's
 //! one timer covers them all, and a request that is answered at once costs no timer operation.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub(super) struct Exchange {
     lingering: Cell<Option<Instant>>,
     /// Since when the client takes no byte.
     stalled: Cell<Option<Instant>>,
+    /// Since when hyper has not asked for more of an answer, by request. In HTTP/2 that is the
+    /// client's doing: its window is shut, while the socket goes on.
+    untaken: RefCell<BTreeMap<u64, Instant>>,
     awaited: Cell<Awaited>,
     expired: Cell<bool>,
     /// Which request the guard has refused, counted from 0, and why.
@@ -78,6 +82,7 @@ impl Exchange {
             retired: Cell::new(None),
             lingering: Cell::new(None),
             stalled: Cell::new(None),
+            untaken: RefCell::default(),
             awaited: Cell::new(Awaited::Nothing),
             expired: Cell::new(false),
             refused: Cell::new(None),
@@ -97,7 +102,11 @@ impl Exchange {
         self.requests.set(ordinal + 1);
         self.in_flight.set(self.in_flight.get() + 1);
         let refused = self.refused.get().filter(|(which, _)| *which == ordinal);
-        (InFlight(Rc::clone(self)), refused.map(|(_, why)| why))
+        let in_flight = InFlight {
+            exchange: Rc::clone(self),
+            ordinal,
+        };
+        (in_flight, refused.map(|(_, why)| why))
     }
 
     /// The guard has put a stand-in in the place of request `ordinal`.
@@ -150,6 +159,10 @@ impl Exchange {
         self.retired.set(Some(Instant::now()));
     }
 
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.get().is_some()
+    }
+
     /// From now on, a request that has not begun is hardly waited for.
     pub(super) fn hurry(&self) {
         self.hurried.set(true);
@@ -167,10 +180,9 @@ impl Exchange {
         if let Some(since) = self.lingering.get() {
             return Some((since + LINGER, Due::Drop));
         }
-        let stalled = self
-            .stalled
-            .get()
-            .map(|since| (since + limits.body_idle, Due::Drop));
+        let untaken = self.untaken.borrow().values().min().copied();
+        let stalled = self.stalled.get().into_iter().chain(untaken).min();
+        let stalled = stalled.map(|since| (since + limits.body_idle, Due::Drop));
         match (stalled, self.request_due(limits)) {
             (Some(write), Some(read)) if read.0 < write.0 => Some(read),
             (Some(write), _) => Some(write),
@@ -186,28 +198,51 @@ impl Exchange {
             (Awaited::Nothing, Some(since)) => {
                 Some((since.max(self.idle_since.get()) + LINGER, Due::Drop))
             }
-            (Awaited::Nothing, None) => {
-                let idle = if self.hurried.get() {
-                    LINGER.min(limits.idle)
-                } else {
-                    limits.idle
-                };
-                Some((self.idle_since.get() + idle, Due::Idle))
-            }
+            (Awaited::Nothing, None) => Some((
+                self.idle_since.get() + self.patience_for_a_request(limits),
+                Due::Idle,
+            )),
+        }
+    }
+
+    /// Whoever connects wants to ask something, so a first request is not waited for as long as
+    /// a next one (row 106).
+    fn patience_for_a_request(&self, limits: &ConnectionLimits) -> Duration {
+        match (self.hurried.get(), self.requests.get()) {
+            (true, _) => LINGER.min(limits.idle),
+            (false, 0) => limits.header.min(limits.idle),
+            (false, _) => limits.idle,
         }
     }
 }
 
 /// One request that is being answered, until its answer has ended or was dropped.
 #[derive(Debug)]
-pub(super) struct InFlight(Rc<Exchange>);
+pub(super) struct InFlight {
+    exchange: Rc<Exchange>,
+    ordinal: u64,
+}
+
+impl InFlight {
+    /// A piece of the answer has been handed over; it is the client's turn to take it.
+    pub(super) fn handed_over(&self) {
+        let mut untaken = self.exchange.untaken.borrow_mut();
+        untaken.insert(self.ordinal, Instant::now());
+    }
+
+    /// The last piece was taken, and there is no next one yet.
+    pub(super) fn taken(&self) {
+        self.exchange.untaken.borrow_mut().remove(&self.ordinal);
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let left = self.0.in_flight.get() - 1;
-        self.0.in_flight.set(left);
+        self.taken();
+        let left = self.exchange.in_flight.get() - 1;
+        self.exchange.in_flight.set(left);
         if left == 0 {
-            self.0.idle_since.set(Instant::now());
+            self.exchange.idle_since.set(Instant::now());
         }
     }
 }

@@ -138,8 +138,10 @@ impl Edge {
     /// Reads the certificates. Binds nothing.
     pub fn new(settings: &EdgeSettings, metrics: Arc<Metrics>) -> Result<Arc<Edge>, EdgeError> {
         let limits = settings.limits;
+        let tls = Tls::load(&settings.certificates)?;
+        tls.publish(&metrics);
         Ok(Arc::new(Edge {
-            tls: ArcSwap::from_pointee(Tls::load(&settings.certificates, &metrics)?),
+            tls: ArcSwap::from_pointee(tls),
             caps: Caps::new(limits.connections, limits.connections_per_address),
             open_https: metrics.connections.with_label_values(&["https"]),
             open_http: metrics.connections.with_label_values(&["http"]),
@@ -151,7 +153,8 @@ impl Edge {
     /// Reads other certificates. New handshakes use them from now on, or, on an error, go on with
     /// those before. Connections that are open are not touched.
     pub fn reload_certificates(&self, files: &[CertificateFiles]) -> Result<(), EdgeError> {
-        let tls = Tls::load(files, &self.metrics)?;
+        let tls = Tls::load(files)?;
+        tls.publish(&self.metrics);
         self.tls.store(Arc::new(tls));
         Ok(())
     }

@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 use super::caps::Permit;
 use super::conversation::{self, Setting};
 use super::exchange::Exchange;
+use super::sockets::BACKLOG;
 use super::wire::Wire;
 use super::{Edge, Handler, PlainPeer, TlsPeer, WorkerSockets};
 use crate::observe::{TlsOutcome, TlsVersion};
@@ -60,7 +61,10 @@ pub async fn serve<H: Handler>(
             Some(ended) = connections.join_next() => report(ended),
         }
     }
-    drop((https, http));
+    worker.admit_the_queued(&mut connections, https, Door::Tls);
+    if let Some(http) = http {
+        worker.admit_the_queued(&mut connections, http, Door::Plain);
+    }
     let drained = async {
         while let Some(ended) = connections.join_next().await {
             report(ended);
@@ -122,6 +126,25 @@ struct Worker<H> {
 }
 
 impl<H: Handler> Worker<H> {
+    /// Closes a listener. What the kernel has queued on it would be reset by that, and no other
+    /// worker would get it: these clients are connected already, so they are served too.
+    fn admit_the_queued(&self, connections: &mut JoinSet<()>, listener: TcpListener, door: Door) {
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        for _ in 0..BACKLOG {
+            let Ok((tcp, address)) = listener.accept() else {
+                return;
+            };
+            let tcp = tcp
+                .set_nonblocking(true)
+                .and_then(|()| TcpStream::from_std(tcp));
+            if let Ok(tcp) = tcp {
+                self.admit(connections, tcp, address, door);
+            }
+        }
+    }
+
     /// Takes a connection in, or closes it at a cap.
     fn admit(
         &self,

@@ -28,7 +28,7 @@ pub struct BindError {
 }
 
 /// Connections that the kernel keeps until they are accepted.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// Binds every worker's sockets. With port 0 the kernel chooses, once for all workers.
 pub fn bind(settings: &EdgeSettings, workers: usize) -> Result<Vec<WorkerSockets>, BindError> {

@@ -35,6 +35,17 @@ struct Certificates(Vec<Certificate>);
 struct Certificate {
     key: Arc<CertifiedKey>,
     names: Arc<CertificateNames>,
+    /// The file, as the metric names it.
+    label: String,
+    /// `notAfter`, in seconds since the epoch.
+    ends: i64,
+}
+
+/// What is read of a leaf.
+#[derive(Debug)]
+struct Leaf {
+    names: CertificateNames,
+    ends: i64,
 }
 
 /// Why a certificate cannot be used.
@@ -71,14 +82,11 @@ pub enum CertificateError {
 
 impl Tls {
     /// Reads every certificate and key; all of them are good, or none is used.
-    pub(super) fn load(
-        files: &[CertificateFiles],
-        metrics: &Metrics,
-    ) -> Result<Tls, CertificateError> {
+    pub(super) fn load(files: &[CertificateFiles]) -> Result<Tls, CertificateError> {
         let provider = Arc::new(aead_provider());
         let loaded = files
             .iter()
-            .map(|files| Certificate::load(files, &provider, metrics))
+            .map(|files| Certificate::load(files, &provider))
             .collect::<Result<_, _>>()?;
         let certificates = Arc::new(Certificates(loaded));
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -94,6 +102,17 @@ impl Tls {
             config: Arc::new(config),
             certificates,
         })
+    }
+
+    /// Shows when each certificate ends, and forgets those of the set before.
+    pub(super) fn publish(&self, metrics: &Metrics) {
+        metrics.tls_certificate_expiry.reset();
+        for certificate in &self.certificates.0 {
+            metrics
+                .tls_certificate_expiry
+                .with_label_values(&[&certificate.label])
+                .set(certificate.ends);
+        }
     }
 
     /// The names of the certificate that a client with this SNI was shown.
@@ -153,7 +172,6 @@ impl Certificate {
     fn load(
         files: &CertificateFiles,
         provider: &CryptoProvider,
-        metrics: &Metrics,
     ) -> Result<Certificate, CertificateError> {
         let bad_chain = |reason: String| CertificateError::Chain {
             path: files.cert.clone(),
@@ -169,7 +187,7 @@ impl Certificate {
         let leaf = chain
             .first()
             .ok_or_else(|| bad_chain("it holds no certificate".into()))?;
-        let names = Arc::new(read_names(leaf, files, metrics).map_err(bad_chain)?);
+        let leaf = Leaf::read(leaf).map_err(bad_chain)?;
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| bad_key(e.to_string()))?;
         let key = provider
             .key_provider
@@ -182,40 +200,44 @@ impl Certificate {
         })?;
         Ok(Certificate {
             key: Arc::new(key),
-            names,
+            names: Arc::new(leaf.names),
+            label: files.cert.display().to_string(),
+            ends: leaf.ends,
         })
     }
 }
 
-/// The subject alternative names of a leaf, and its end into the gauge.
-fn read_names(
-    leaf: &CertificateDer<'_>,
-    files: &CertificateFiles,
-    metrics: &Metrics,
-) -> Result<CertificateNames, String> {
-    let (_, certificate) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
-    let file = files.cert.display().to_string();
-    let ends = certificate.validity().not_after.timestamp();
-    metrics
-        .tls_certificate_expiry
-        .with_label_values(&[&file])
-        .set(ends);
-    if !certificate.validity().is_valid() {
-        tracing::warn!(
-            certificate = file,
-            "the certificate has ended, or has not begun"
-        );
+impl Leaf {
+    fn read(leaf: &CertificateDer<'_>) -> Result<Leaf, String> {
+        let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+        let names = names(&leaf)?;
+        let validity = leaf.validity();
+        if !validity.is_valid() {
+            tracing::warn!(%validity.not_before, %validity.not_after, "a certificate is not valid now");
+        }
+        Ok(Leaf {
+            names,
+            ends: validity.not_after.timestamp(),
+        })
     }
+}
+
+/// The subject alternative names of a leaf. The common name is nobody's name any more
+/// (RFC 9525 §2).
+fn names(leaf: &X509Certificate<'_>) -> Result<CertificateNames, String> {
     let mut names = CertificateNames::default();
-    let alternative = certificate
+    let alternative = leaf
         .subject_alternative_name()
         .map_err(|error| error.to_string())?;
-    for name in alternative
+    let all = alternative
         .iter()
-        .flat_map(|extension| &extension.value.general_names)
-    {
+        .flat_map(|names| &names.value.general_names);
+    for name in all {
         match name {
-            GeneralName::DNSName(name) => names.dns.push(name.to_ascii_lowercase()),
+            GeneralName::DNSName(name) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                names.dns.push(name.to_ascii_lowercase());
+            }
             GeneralName::IPAddress(bytes) => names.ip.extend(address(bytes)),
             _ => {}
         }

@@ -69,7 +69,7 @@ impl Chunked {
     /// What is there must be within the limits before more of it is waited for.
     pub(super) fn check_held(&self, held: usize, limits: &HeadLimits) -> Result<(), Malformed> {
         match self.part {
-            Part::Trailers { bytes, .. } => limits.check_bytes(bytes + held),
+            Part::Trailers { bytes, .. } => limits.check_trailer_bytes(bytes + held),
             Part::Data { .. } | Part::DataEnd | Part::Size => Ok(()),
         }
     }
@@ -140,7 +140,7 @@ impl Chunked {
             Some(Line::End) => Ok(Progress::End(2)),
             Some(Line::Field(field)) => {
                 check_trailer_name(&field)?;
-                limits.check_bytes(seen + field.len)?;
+                limits.check_trailer_bytes(seen + field.len)?;
                 limits.check_count(fields + 1)?;
                 self.part = Part::Trailers {
                     bytes: seen + field.len,

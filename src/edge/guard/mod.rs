@@ -74,15 +74,25 @@ impl HeadLimits {
     /// that has passed here (it would do that without an answer from the handler).
     pub(super) fn new(limits: &ConnectionLimits) -> HeadLimits {
         const HYPER_MAX: usize = u16::MAX as usize - 1;
+        const HYPER_FIELDS: usize = 100;
         HeadLimits {
             header_bytes: limits.header_bytes.min(HYPER_MAX),
-            header_count: limits.header_count,
+            header_count: limits.header_count.min(HYPER_FIELDS),
             uri_bytes: limits.uri_bytes.min(HYPER_MAX),
         }
     }
 
     fn check_bytes(&self, bytes: usize) -> Result<(), Malformed> {
         match bytes <= self.header_bytes {
+            true => Ok(()),
+            false => Err(Malformed::HeadersTooLarge),
+        }
+    }
+
+    /// hyper takes trailers up to 16 KiB and then breaks the body off without a reason.
+    fn check_trailer_bytes(&self, bytes: usize) -> Result<(), Malformed> {
+        const TRAILER_BYTES: usize = 8 * 1024;
+        match bytes <= self.header_bytes.min(TRAILER_BYTES) {
             true => Ok(()),
             false => Err(Malformed::HeadersTooLarge),
         }

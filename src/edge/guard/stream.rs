@@ -124,6 +124,8 @@ impl<S> Guarded<S> {
 
     /// `bytes` came, and `was_in_body` says what they were the beginning of.
     fn note_read(&mut self, bytes: usize, was_in_body: bool) {
+        // The wait that the driver gave up was for these, and hyper has only now asked for them.
+        self.exchange.take_expired();
         if let Awaited::Body { since, .. } = self.exchange.awaited() {
             self.body.waited += since.elapsed();
         }
