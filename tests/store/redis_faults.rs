@@ -203,7 +203,7 @@ async fn row_110_a_server_that_ends_during_a_wait_ends_the_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_the_server_closes_while_idle_are_replaced_unnoticed() {
+async fn connections_that_the_server_closes_while_idle_are_replaced() {
     let server = RedisServer::start();
     let store = open(server.settings());
     let start = end(&*store).await;

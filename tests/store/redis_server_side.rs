@@ -174,6 +174,27 @@ async fn a_creation_that_stopped_half_way_is_nobodys_until_it_is_repeated() {
 }
 
 #[tokio::test]
+async fn an_id_that_was_claimed_for_another_ids_key_is_nobodys() {
+    let server = RedisServer::start();
+    let store = open(&server.settings());
+    let key = named("key_a");
+    create(&store, &key).await;
+    let _: () = server.command(&["SET", "pc:kid:key_stray", &key.digest.to_text()]);
+    let _: u64 = server.command(&["ZADD", "pc:kids", "0", "key_stray"]);
+
+    let mut stray = named("key_stray");
+    assert_eq!(store.key(&stray.record.id).await.expect("it answers"), None);
+    let revoked = store.revoke_key(&stray.record.id, now()).await;
+    assert_eq!(revoked.expect("it answers"), RevokeKey::Unknown);
+    let page = store.keys(None, 9).await.expect("it answers");
+    assert_eq!(page, [key.record]);
+    // Whoever claimed it and comes back frees it.
+    stray.digest = key.digest;
+    assert_eq!(create_one(&store, &stray).await, CreateKey::Exists);
+    create(&store, &named("key_stray")).await;
+}
+
+#[tokio::test]
 async fn a_creation_that_stopped_before_its_event_is_completed_by_a_repetition() {
     let server = RedisServer::start();
     let store = open(&server.settings());
@@ -344,6 +365,21 @@ async fn a_server_that_is_emptied_while_someone_waits_is_a_gap_after_the_wait() 
         .expect("in time")
         .expect("no panic");
     assert_eq!(answer.expect("it answers"), Follow::Gap);
+}
+
+#[tokio::test]
+async fn two_servers_whose_clocks_gave_out_the_same_id_are_told_apart() {
+    let (one, other) = (RedisServer::start(), RedisServer::start());
+    let position = end(&open(&one.settings())).await;
+    let entry = position.as_str().split_once('/').expect("our own form").1;
+    let _: String = other.command(&["XADD", "pc:{rev}:log", entry, "begin", "another"]);
+    let store = open(&other.settings());
+    assert!(end(&store).await.as_str().ends_with(entry));
+    let gap = store
+        .follow(&position, Duration::ZERO)
+        .await
+        .expect("it answers");
+    assert_eq!(gap, Follow::Gap);
 }
 
 /// As after a failover to a replica that had not seen the last event.
