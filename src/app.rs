@@ -21,7 +21,7 @@ use crate::auth::{AccessTokensError, Follower, KeyDesk, KeyDeskParts};
 use crate::clock::Clock;
 use crate::config::{Config, Problems};
 use crate::edge::{self, Edge, EdgeError, WorkerSockets};
-use crate::gateway::{Gateway, GatewayParts, LiveError};
+use crate::gateway::{Gateway, GatewayParts, LiveError, MOST_LOOKUPS};
 use crate::observe::{AccessLogSink, AuditLog, AuditLogError, Metrics};
 use crate::scope::ScopeSet;
 use crate::store::{Store, StoreError};
@@ -159,6 +159,7 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         metrics,
         log,
         signer: Arc::new(signer),
+        plaintext_lookups: Arc::new(tokio::sync::Semaphore::new(MOST_LOOKUPS)),
         audit,
         desk,
         control: handle,

@@ -175,3 +175,33 @@ impl<T> Drop for Errand<T> {
         self.retire();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: Digest = Digest::from_bytes([1; 32]);
+
+    #[test]
+    fn a_validity_holds_in_its_generation_until_it_is_void() {
+        let validity = Validity::of(1);
+        assert!(validity.holds(1));
+        assert!(!validity.holds(2));
+        validity.void();
+        assert!(!validity.holds(1));
+    }
+
+    #[test]
+    fn a_load_that_was_replaced_leaves_its_successor_alone() {
+        let loads: Arc<Loads<u8>> = Arc::new(Loads::new());
+        let (_, first) = loads.join(DIGEST, 0);
+        loads.void(&DIGEST);
+        let (_, second) = loads.join(DIGEST, 0);
+        first.expect("nothing was under way").end(Outcome::Void);
+        let (_, third) = loads.join(DIGEST, 0);
+        assert!(third.is_none());
+        drop(second.expect("the first was void"));
+        let (_, fourth) = loads.join(DIGEST, 0);
+        assert!(fourth.is_some());
+    }
+}

@@ -447,6 +447,41 @@ async fn a_gap_in_the_log_drops_the_caches_and_reads_the_list_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gap_drops_the_caches_also_while_the_list_cannot_be_read() {
+    let room = Room::open().await;
+    let (cached, in_flight) = (room.key(|_| {}), room.key(|_| {}));
+    assert!(room.verdict(&cached).await.is_ok());
+    room.store.remove(&room.digest(&cached));
+    let _before = room.request_in_flight(&in_flight).await;
+    room.store.lose_log();
+    // Less than the pause before the list is read.
+    sleep(Duration::from_millis(10)).await;
+    room.store.set_log(Mood::Fail);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(room.store.list_count(), 1);
+    // Nobody waits for a load from before the gap.
+    let _after = room.request_in_flight(&in_flight).await;
+    room.store.set_lookups(Mood::Answer);
+    assert_eq!(room.failure(&cached).await, Some(UNKNOWN));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_between_a_gap_and_the_new_position_is_not_missed() {
+    let room = Room::open().await;
+    let key = room.key(|_| {});
+    room.store.lose_log();
+    // Less than the pause before the list is read.
+    sleep(Duration::from_millis(10)).await;
+    assert!(room.verdict(&key).await.is_ok());
+    room.store.remove(&room.digest(&key));
+    room.store.publish(room.digest(&key));
+    assert_eq!(room.store.list_count(), 1);
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(room.store.list_count(), 2);
+    assert_eq!(room.failure(&key).await, Some(UNKNOWN));
+}
+
+#[tokio::test(start_paused = true)]
 async fn row_96_a_key_probed_before_it_exists_works_as_soon_as_it_is_published() {
     let room = Room::open().await;
     let key = mint();
@@ -533,6 +568,18 @@ async fn row_110_a_store_that_hangs_makes_503_within_two_seconds() {
     room.store.set_log(Mood::Answer);
     sleep(Duration::from_secs(9)).await;
     assert!(room.verdict(&known).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_runs_out_during_a_load_is_503() {
+    let room = Room::open().await;
+    let key = room.key(|_| {});
+    room.store.set_log(Mood::Fail);
+    sleep(Duration::from_secs(299)).await;
+    let request = room.request_in_flight(&key).await;
+    sleep(Duration::from_millis(1_500)).await;
+    room.store.set_lookups(Mood::Answer);
+    assert_eq!(request.await.expect("no panic").err(), Some(NO_LEASE));
 }
 
 #[tokio::test(start_paused = true)]
@@ -697,4 +744,15 @@ async fn the_age_of_the_lease_is_shown() {
     sleep(Duration::from_secs(100)).await;
     let shown = room.metrics.revocation_lease_age.get();
     assert!((95.0..=100.0).contains(&shown), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_confirms_the_lease_only_up_to_when_it_was_asked_for() {
+    let room = Room::open().await;
+    sleep(Duration::from_millis(10_500)).await;
+    // On a quiet log the answer took its whole wait: what it proves is as old by then.
+    let age = room.authenticator.revocation().lease_age();
+    let age = age.expect("confirmed");
+    assert!(age >= Duration::from_secs(1), "{age:?}");
+    assert!(age <= Duration::from_secs(2), "{age:?}");
 }

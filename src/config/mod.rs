@@ -151,18 +151,21 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
     let internal_key = listen::internal_key(root);
 
     let (listeners, credentials, sizes) = (listeners?, credentials?, sizes?);
+    let connection_limits = limits::connection_limits(&sizes, &timeouts?);
     Some(Config {
         edge: EdgeSettings {
             https: listeners.https,
             http: listeners.http,
             certificates: certificates?,
-            limits: limits::connection_limits(&sizes, &timeouts?),
+            limits: connection_limits,
         },
         gateway: GatewaySettings {
             realm: credentials.realm.clone(),
             routes: routes?,
             trusted_proxies: trusted_proxies?,
             max_body: sizes.body,
+            body_idle: connection_limits.body_idle,
+            header_count: connection_limits.header_count,
             plaintext_credentials: plaintext_credentials?,
         },
         admin: operator?.with(listeners),

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, VIA};
+use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{Request, Response, Version};
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use super::intake::Host;
 use super::record::Record;
 use super::{Admitted, Authorized, Caller, Reason, Rejection};
 use crate::edge::TlsPeer;
-use crate::upstream::{Pool, RequestBody, UpstreamBody, UpstreamError, UpstreamSettings};
+use crate::upstream::{Pool, RequestBody, Trailers, UpstreamBody, UpstreamError, UpstreamSettings};
 
 /// The request id, in both directions.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -72,6 +72,7 @@ fn build(
                 caller,
             },
         max_body,
+        body_idle,
     } = admitted;
     let target = intake.target(route.settings().strip_prefix.as_deref())?;
 
@@ -90,7 +91,11 @@ fn build(
     );
     identity::tell(&mut headers, settings, &caller, tokens);
 
-    let body = RequestBody::client(intake.body, max_body, route.settings().trailers);
+    let trailers = match route.settings().trailers {
+        true => Trailers::Pass(hygiene::clean_request_trailers),
+        false => Trailers::Drop,
+    };
+    let body = RequestBody::client(intake.body, max_body, trailers, body_idle);
     let mut request = Request::new(body);
     *request.method_mut() = intake.method;
     *request.uri_mut() = target.into();
@@ -122,7 +127,22 @@ fn copy_fields(headers: &mut HeaderMap, from: HeaderMap, credential: Fate) {
             headers.append(name.clone(), value);
         }
     }
+    join_cookies(headers);
     keep_sound_trace_context(headers);
+}
+
+/// HTTP/2 may send cookies in crumbs; everything else reads one field (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, whole);
+    }
 }
 
 /// W3C Trace Context: one well-formed `traceparent`, or none and no `tracestate` either.

@@ -175,6 +175,27 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
 ];
 
+/// Request trailers that a route lets pass: what would cross as a header field, less what has a
+/// meaning only in a head (RFC 9110 §6.5.1). A credential crosses in no trailer.
+pub(super) fn clean_request_trailers(trailers: &mut HeaderMap) {
+    const ONLY_IN_HEADS: [HeaderName; 6] = [
+        http::header::CACHE_CONTROL,
+        http::header::CONTENT_ENCODING,
+        http::header::CONTENT_TYPE,
+        http::header::COOKIE,
+        http::header::RANGE,
+        http::header::SET_COOKIE,
+    ];
+    let dropped: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| fate(name) != Fate::Cross || ONLY_IN_HEADS.contains(name))
+        .cloned()
+        .collect();
+    for name in dropped {
+        trailers.remove(name);
+    }
+}
+
 /// Response trailers pass, filtered like header fields, and never reframe or reroute.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     clean_response(trailers);

@@ -7,15 +7,16 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use http::header::{EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE,
+};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
-use ipnet::IpNet;
 
 use super::client_address::{self, Forwarded};
-use super::{CanonicalPath, Reason};
-use crate::edge::TlsPeer;
+use super::{CanonicalPath, GatewaySettings, Reason};
+use crate::edge::{Malformed, TlsPeer};
 
 /// A request with one meaning.
 #[derive(Debug)]
@@ -47,9 +48,10 @@ impl Intake {
     pub(super) fn accept(
         peer: Rc<TlsPeer>,
         request: Request<Incoming>,
-        trusted: &[IpNet],
+        settings: &GatewaySettings,
     ) -> Result<Intake, Reason> {
         let (parts, body) = request.into_parts();
+        unambiguous_fields(&parts.headers, settings.header_count)?;
         known_method(&parts.method)?;
         let host = Host::of(&parts.uri, &parts.headers, parts.version)?;
         if !peer.covers(&host.name) {
@@ -58,10 +60,15 @@ impl Intake {
         only_https(&parts.uri, parts.version)?;
         expectation(&parts.headers)?;
         upgrade(&parts.method, &parts.headers, &body)?;
+        declared_body(&parts.method, &body)?;
         let path = CanonicalPath::parse(parts.uri.path()).map_err(|_| Reason::Path)?;
         let rewritten_path = path.is_rewritten().then(|| path.as_str().to_owned());
         acceptable_query(parts.uri.query())?;
-        let forwarded = client_address::of(peer.address().ip(), &parts.headers, trusted);
+        let forwarded = client_address::of(
+            peer.address().ip(),
+            &parts.headers,
+            &settings.trusted_proxies,
+        );
         Ok(Intake {
             client: forwarded.client,
             peer,
@@ -164,6 +171,31 @@ fn host_name(text: &str) -> Option<String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
     let plausible = !name.is_empty() && name.bytes().all(allowed) && !name.starts_with('.');
     plausible.then(|| name.trim_end_matches('.').to_ascii_lowercase())
+}
+
+/// What the wire guard checks of HTTP/1, for HTTP/2 too (`security.md` rows 5, 7 and 32).
+fn unambiguous_fields(headers: &HeaderMap, most: usize) -> Result<(), Reason> {
+    if headers.len() > most {
+        return Err(Reason::Malformed(Malformed::HeadersTooLarge));
+    }
+    if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        return Err(Reason::Malformed(Malformed::ContentLength));
+    }
+    let chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    match headers.get_all(CONTENT_ENCODING).iter().any(chunked) {
+        true => Err(Reason::Malformed(Malformed::TransferEncoding)),
+        false => Ok(()),
+    }
+}
+
+/// HTTP/1 clients, hyper's among them, send no body of undeclared length with GET and HEAD: it
+/// would be dropped on the way (`security.md` row 9).
+fn declared_body(method: &Method, body: &Incoming) -> Result<(), Reason> {
+    let bodiless = matches!(*method, Method::GET | Method::HEAD);
+    match bodiless && !body.is_end_stream() && body.size_hint().exact().is_none() {
+        true => Err(Reason::UndeclaredBody),
+        false => Ok(()),
+    }
 }
 
 /// The wire guard knows the methods of HTTP/1; HTTP/2 has none of its own.

@@ -94,6 +94,8 @@ pub struct GatewayParts {
     pub log: Option<AccessLogSink>,
     /// Signs what upstreams are told.
     pub signer: Arc<InternalTokenSigner>,
+    /// Bounds the look-ups of keys that were seen in clear text.
+    pub plaintext_lookups: Arc<tokio::sync::Semaphore>,
     /// Where changes are told.
     pub audit: AuditLog,
     /// Revokes keys that were seen in clear text.
@@ -182,7 +184,9 @@ impl Gateway {
 
     /// The client's request id if it is well-formed, else a new one.
     pub(super) fn request_id<B>(&self, request: Option<&Request<B>>) -> HeaderValue {
-        self.ids.of(request.map(Request::headers))
+        let live = self.parts.live.load();
+        self.ids
+            .of(request.map(Request::headers), live.authenticator().form())
     }
 }
 

@@ -32,6 +32,7 @@ pub use limit::Admitted;
 pub use live::{Gateway, GatewayParts, Live, LiveError};
 pub use path::{BadPath, CanonicalPath};
 pub use path_trie::METHODS;
+pub use plaintext::MOST_LOOKUPS;
 pub use rejection::{ALL_ANSWERS, ErrorAnswer, Reason, Rejection, UpstreamFault};
 pub use route::{Challenges, Resolved, Route, RouteConflict, RouteTable};
 pub use settings::{Access, GatewaySettings, PathPattern, PlaintextCredentials, RouteSettings};
@@ -106,7 +107,7 @@ impl Gateway {
         let environment = pool.target().settings().environment;
         let authorized = authorize::authorize(intake, route, caller, environment)
             .inspect_err(|denied| count_denial(worker, route, denied))?;
-        let admitted = limit::admit(authorized, live.settings().max_body)?;
+        let admitted = limit::admit(authorized, live.settings())?;
         forward::forward(admitted, pool, worker.tokens(), record).await
     }
 }
@@ -117,12 +118,8 @@ fn accept(
     request: Request<Incoming>,
     record: &mut Record,
 ) -> Result<Intake, Rejection> {
-    record.request(
-        request.method(),
-        request.uri().path(),
-        request.uri().query().is_some(),
-    );
-    let intake = Intake::accept(peer, request, &live.settings().trusted_proxies)?;
+    record.request(request.method(), request.uri(), live.authenticator().form());
+    let intake = Intake::accept(peer, request, live.settings())?;
     record.client(intake.client());
     Ok(intake)
 }

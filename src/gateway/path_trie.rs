@@ -111,6 +111,14 @@ impl Node {
         let Some(rest) = rest else {
             return self.here.non_empty();
         };
+        // Many servers take `/a/` for `/a`: whoever owns `/a` owns both, so that a slash does not
+        // lead past a stricter route to a broader one (security.md row 68).
+        if rest.is_empty()
+            && !self.literals.contains_key("")
+            && let Some(here) = self.here.non_empty()
+        {
+            return Some(here);
+        }
         let (segment, rest) = match rest.split_once('/') {
             Some((segment, rest)) => (segment, Some(rest)),
             None => (rest, None),

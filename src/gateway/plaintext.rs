@@ -15,6 +15,11 @@ use super::{Gateway, PlaintextCredentials, Reason, ResponseBody};
 use crate::auth::{Credential, Exposed};
 use crate::observe::Actor;
 
+/// Keys of one request that are looked up: honest clients send one (`security.md` row 97).
+const MOST_KEYS: usize = 2;
+/// Look-ups for clear-text requests under way at once, over all workers.
+pub const MOST_LOOKUPS: usize = 32;
+
 /// Refuses one request. What it exposed is counted at once, and named and revoked in the
 /// background.
 pub(super) async fn refuse(
@@ -26,9 +31,8 @@ pub(super) async fn refuse(
     let label = match &request {
         None => "none",
         Some(request) => {
-            let (path, query) = (request.uri().path(), request.uri().query());
-            record.request(request.method(), path, query.is_some());
             let form = worker.live().authenticator().form();
+            record.request(request.method(), request.uri(), form);
             let exposed = Exposed::in_headers(request.headers(), form);
             report(gateway, worker, &exposed);
             exposed.label()
@@ -51,11 +55,15 @@ fn report(gateway: &Gateway, worker: &Worker, exposed: &Exposed<'_>) {
             Credential::ApiKey(text) => Some(crate::secret::Secret::new(text)),
             _ => None,
         });
-    for key in keys {
+    for key in keys.take(MOST_KEYS) {
+        let Ok(permit) = Arc::clone(&gateway.parts().plaintext_lookups).try_acquire_owned() else {
+            return; // a flood: what matters is that the store is not part of it
+        };
         let authenticator = Arc::clone(worker.live().authenticator());
         let desk = Arc::clone(&gateway.parts().desk);
         let policy = worker.live().settings().plaintext_credentials;
         gateway.parts().control.spawn(async move {
+            let _permit = permit;
             match authenticator
                 .identify(Credential::ApiKey(key.expose()))
                 .await
@@ -68,7 +76,7 @@ fn report(gateway: &Gateway, worker: &Worker, exposed: &Exposed<'_>) {
                         tracing::error!(credential_id = %id, %error, "it could not be revoked");
                     }
                 }
-                Ok(None) => tracing::info!("an unknown API key was sent in clear text"),
+                Ok(None) => tracing::debug!("an unknown API key was sent in clear text"),
                 Err(unavailable) => {
                     let reason = unavailable.label();
                     tracing::warn!(

@@ -9,11 +9,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::{Reason, Route};
-use crate::auth::{CredentialKind, Principal};
+use crate::auth::{CredentialForm, CredentialKind, Principal};
 use crate::clock::Clock;
 use crate::observe::{AccessLine, AccessLog, Metrics, RouteMetrics};
 
@@ -89,10 +89,20 @@ impl Record {
         }))
     }
 
-    pub(super) fn request(&mut self, method: &Method, path: &str, has_query: bool) {
+    /// A path in which someone put a credential is not written (`security.md` row 109).
+    pub(super) fn request(&mut self, method: &Method, uri: &Uri, form: &CredentialForm) {
         self.0.method = method.clone();
         if self.0.recorder.log.is_some() {
-            let query = if has_query { "?[redacted]" } else { "" };
+            let query = if uri.query().is_some() {
+                "?[redacted]"
+            } else {
+                ""
+            };
+            let path = if form.gives_away(uri.path()) {
+                "[redacted]"
+            } else {
+                uri.path()
+            };
             self.0.path = Some(format!("{path}{query}"));
         }
     }

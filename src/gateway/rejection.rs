@@ -63,6 +63,8 @@ pub enum Reason {
     Scope,
     /// Whether the credential is good cannot be known now.
     Unavailable(Unavailable),
+    /// A GET or HEAD with a body of undeclared length: it would be dropped on the way.
+    UndeclaredBody,
     /// An upgrade that no route here allows and that could not be ignored safely.
     Upgrade,
     /// The upstream gave no usable answer.
@@ -185,6 +187,9 @@ impl From<&UpstreamError> for Reason {
         match error {
             UpstreamError::Answer(_) => Reason::Upstream(UpstreamFault::Answer),
             UpstreamError::ClientBody(RequestBodyFault::Broken) => Reason::RequestBody,
+            UpstreamError::ClientBody(RequestBodyFault::Timeout) => {
+                Reason::Malformed(Malformed::BodyTimeout)
+            }
             UpstreamError::ClientBody(RequestBodyFault::TooLarge) => Reason::PayloadTooLarge,
             UpstreamError::Connect(_) | UpstreamError::Tls(_) => {
                 Reason::Upstream(UpstreamFault::Connect)
@@ -207,6 +212,7 @@ impl Reason {
             | Reason::Path
             | Reason::RequestBody
             | Reason::Scheme
+            | Reason::UndeclaredBody
             | Reason::Upgrade => BAD_REQUEST,
             Reason::Expectation => EXPECTATION_FAILED,
             Reason::HttpsRequired => UPGRADE_REQUIRED,
@@ -249,6 +255,7 @@ impl Reason {
             Reason::Scheme => "scheme",
             Reason::Scope => "scope",
             Reason::Unavailable(unavailable) => unavailable.label(),
+            Reason::UndeclaredBody => "undeclared_body",
             Reason::Upgrade => "upgrade",
             Reason::Upstream(fault) => match fault {
                 UpstreamFault::Answer => "upstream_answer",

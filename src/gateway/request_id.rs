@@ -9,6 +9,7 @@ use std::cell::Cell;
 use http::header::{HeaderMap, HeaderValue};
 
 use super::forward::X_REQUEST_ID;
+use crate::auth::CredentialForm;
 use crate::secret::random_bytes;
 
 /// Makes one worker's ids: 64 random bits that name the worker's run, then a counter. Unique, not
@@ -28,12 +29,13 @@ impl RequestIds {
     }
 
     /// The client's, or a new one.
-    pub(super) fn of(&self, headers: Option<&HeaderMap>) -> HeaderValue {
+    /// A credential is no id, whoever sends it as one.
+    pub(super) fn of(&self, headers: Option<&HeaderMap>, form: &CredentialForm) -> HeaderValue {
         let mut sent = headers
             .into_iter()
             .flat_map(|headers| headers.get_all(X_REQUEST_ID));
         match (sent.next(), sent.next()) {
-            (Some(id), None) if is_well_formed(id.as_bytes()) => id.clone(),
+            (Some(id), None) if is_well_formed(id, form) => id.clone(),
             _ => self.fresh(),
         }
     }
@@ -55,14 +57,34 @@ fn write_hex(number: u64, into: &mut [u8]) {
     }
 }
 
-fn is_well_formed(id: &[u8]) -> bool {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._~+/=:-".contains(byte);
-    (1..=128).contains(&id.len()) && id.iter().all(allowed)
+fn is_well_formed(id: &HeaderValue, form: &CredentialForm) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~+/=:-".contains(&byte);
+    let text = id.to_str().unwrap_or_default();
+    (1..=128).contains(&text.len()) && text.bytes().all(allowed) && !form.gives_away(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::auth::{CacheSettings, Checksum, CredentialSettings};
+    use crate::secret::Pepper;
+
+    fn form() -> CredentialForm {
+        CredentialForm::new(&CredentialSettings {
+            realm: "osir".into(),
+            prefix: "osir".into(),
+            pepper: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong"),
+            checksum: Checksum::Required,
+            cache: CacheSettings {
+                capacity: 1,
+                fresh: Duration::from_secs(60),
+                stale: Duration::from_secs(300),
+                negative: Duration::from_secs(2),
+            },
+        })
+    }
 
     fn answer(sent: &[&str]) -> String {
         let ids = RequestIds {
@@ -76,7 +98,10 @@ mod tests {
                 HeaderValue::from_str(id).expect("a header value"),
             );
         }
-        ids.of(Some(&headers)).to_str().expect("ASCII").to_owned()
+        ids.of(Some(&headers), &form())
+            .to_str()
+            .expect("ASCII")
+            .to_owned()
     }
 
     #[test]
@@ -91,6 +116,8 @@ mod tests {
             &["a\"b"],
             &["é"],
             &[&"a".repeat(129)],
+            &["x-osir_live_abc"],
+            &["eyJhbGciOiJFUzI1NiJ9.e30.c2ln"],
         ] {
             assert_eq!(answer(sent), fresh, "{sent:?}");
         }

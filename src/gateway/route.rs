@@ -267,6 +267,25 @@ mod tests {
     }
 
     #[test]
+    fn rows_67_and_68_a_trailing_slash_does_not_lead_past_a_stricter_route() {
+        let table = table(&[
+            prefix("all", "/v1/domains", &[Method::POST]),
+            template("transfer", "/v1/domains/{d}/transfer", &[Method::POST]),
+            template("admin", "/v1/domains/admin", &[Method::POST]),
+        ])
+        .expect("compiles");
+        for (path, expected) in [
+            ("/v1/domains/a/transfer", "transfer"),
+            ("/v1/domains/a/transfer/", "transfer"),
+            ("/v1/domains/admin/", "admin"),
+            ("/v1/domains/admin/x", "all"),
+            ("/v1/domains/", "all"),
+        ] {
+            assert_eq!(shown(&table, "h", &Method::POST, path), expected, "{path}");
+        }
+    }
+
+    #[test]
     fn a_host_of_its_own_comes_before_every_host() {
         let mut bound = prefix("bound", "/v1", &[Method::GET]);
         bound.hosts = vec!["api.test".into()];

@@ -18,6 +18,10 @@ pub struct GatewaySettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Largest request body in bytes, where a route does not say otherwise.
     pub max_body: u64,
+    /// How long a request body may pause.
+    pub body_idle: Duration,
+    /// Most fields of a request head, over HTTP/2 too.
+    pub header_count: usize,
     /// What becomes of a credential seen in clear text.
     pub plaintext_credentials: PlaintextCredentials,
 }

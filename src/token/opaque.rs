@@ -142,6 +142,16 @@ impl OpaqueFormat {
         }
     }
 
+    /// Whether one of our own credentials, of any kind and in any state, is somewhere in a text.
+    pub fn is_within(&self, text: &str) -> bool {
+        const INFIXES: [&str; 6] = ["_live_", "_test_", "_sess_", "_rt_", "_ac_", "_cs_"];
+        text.match_indices(self.prefix.as_str())
+            .any(|(at, prefix)| {
+                let rest = text.get(at + prefix.len()..).unwrap_or_default();
+                INFIXES.iter().any(|infix| rest.starts_with(infix))
+            })
+    }
+
     fn after_prefix<'a>(&self, credential: &'a str, kind: OpaqueKind) -> Option<&'a str> {
         credential
             .strip_prefix(self.prefix.as_str())?

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
@@ -27,9 +28,33 @@ pub enum RequestBody {
 pub struct ClientBody {
     incoming: Incoming,
     remaining: u64,
-    trailers: bool,
+    trailers: Trailers,
+    pace: Pace,
     course: Rc<BodyCourse>,
 }
+
+/// What becomes of a request's trailers.
+#[derive(Clone, Copy, Debug)]
+pub enum Trailers {
+    /// Dropped.
+    Drop,
+    /// Passed on, less what this takes out of them.
+    Pass(fn(&mut HeaderMap)),
+}
+
+/// How fast a body comes: time spent in waiting for it must be paid for with bytes. HTTP/1 bodies
+/// are held to the same by the wire guard; this is for HTTP/2 too (`security.md` row 107).
+#[derive(Debug)]
+struct Pace {
+    idle: Duration,
+    waited: Duration,
+    bytes: u64,
+    waiting_since: Option<Instant>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// Bytes a second that a body must come in at, on average, beyond one idle limit.
+const BODY_RATE: u64 = 240;
 
 /// How a client's body goes, for whoever waits for the exchange.
 #[derive(Debug, Default)]
@@ -57,6 +82,9 @@ pub enum RequestBodyFault {
     /// It broke off, or its framing is wrong.
     #[error("the request body broke off")]
     Broken,
+    /// It stopped coming, or came too slowly.
+    #[error("the request body came too slowly")]
+    Timeout,
     /// More bytes than the route allows.
     #[error("the request body is too large")]
     TooLarge,
@@ -67,22 +95,36 @@ impl RequestBodyFault {
     pub const fn label(self) -> &'static str {
         match self {
             RequestBodyFault::Broken => "body_broken",
+            RequestBodyFault::Timeout => "body_timeout",
             RequestBodyFault::TooLarge => "payload_too_large",
         }
     }
 }
 
 impl RequestBody {
-    /// A client's body of at most `limit` bytes; its trailers are dropped unless `trailers`.
-    pub fn client(incoming: Incoming, limit: u64, trailers: bool) -> RequestBody {
+    /// A client's body of at most `limit` bytes, which may pause for `idle`.
+    pub fn client(
+        incoming: Incoming,
+        limit: u64,
+        trailers: Trailers,
+        idle: Duration,
+    ) -> RequestBody {
         if incoming.is_end_stream() {
             return RequestBody::Empty;
         }
+        let pace = Pace {
+            idle,
+            waited: Duration::ZERO,
+            bytes: 0,
+            waiting_since: None,
+            deadline: None,
+        };
         let course = Rc::default();
         RequestBody::Client(ClientBody {
             incoming,
             remaining: limit,
             trailers,
+            pace,
             course,
         })
     }
@@ -131,19 +173,35 @@ impl ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFault>>> {
         loop {
-            let frame = match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+            let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+                std::task::ready!(self.pace.poll_expired(cx));
+                return self.fail(RequestBodyFault::Timeout);
+            };
+            let frame = match frame {
                 None => return Poll::Ready(None),
                 Some(Err(_)) => return self.fail(RequestBodyFault::Broken),
                 Some(Ok(frame)) => frame,
             };
             self.course.moved.set(Some(Instant::now()));
             let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.pace.moved(length);
             match self.remaining.checked_sub(length) {
                 None => return self.fail(RequestBodyFault::TooLarge),
                 Some(remaining) => self.remaining = remaining,
             }
-            if frame.is_data() || self.trailers {
+            if let Some(frame) = self.passing(frame) {
                 return Poll::Ready(Some(Ok(frame)));
+            }
+        }
+    }
+
+    fn passing(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        match (frame.into_trailers(), self.trailers) {
+            (Err(data), _) => Some(data),
+            (Ok(_), Trailers::Drop) => None,
+            (Ok(mut trailers), Trailers::Pass(clean)) => {
+                clean(&mut trailers);
+                Some(Frame::trailers(trailers))
             }
         }
     }
@@ -154,6 +212,32 @@ impl ClientBody {
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFault>>> {
         self.course.fault.set(Some(fault));
         Poll::Ready(Some(Err(fault)))
+    }
+}
+
+impl Pace {
+    fn moved(&mut self, bytes: u64) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += since.elapsed();
+        }
+        self.bytes += bytes;
+    }
+
+    /// Ready once the wait that is going on has lasted too long.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.waiting_since.is_none() {
+            let now = Instant::now();
+            let earned = self.idle + Duration::from_secs(self.bytes / BODY_RATE);
+            let at = now + self.idle.min(earned.saturating_sub(self.waited));
+            self.waiting_since = Some(now);
+            match &mut self.deadline {
+                Some(deadline) => deadline.as_mut().reset(at),
+                None => self.deadline = Some(Box::pin(tokio::time::sleep_until(at))),
+            }
+        }
+        self.deadline
+            .as_mut()
+            .map_or(Poll::Pending, |deadline| deadline.as_mut().poll(cx))
     }
 }
 

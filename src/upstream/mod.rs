@@ -15,7 +15,7 @@ mod response_guard;
 mod settings;
 mod target;
 
-pub use body::{RequestBody, RequestBodyFault, UpstreamBody};
+pub use body::{RequestBody, RequestBodyFault, Trailers, UpstreamBody};
 pub use error::UpstreamError;
 pub use pool::Pool;
 pub use settings::{Endpoint, HostHeader, IdentityMode, Protocol, UpstreamSettings};

@@ -21,9 +21,7 @@ use super::body::BodyCourse;
 use super::connection::{self, Opened};
 use super::http1::{Http1, Sent};
 use super::target::{Address, Target};
-use super::{
-    HostHeader, Protocol, RequestBody, RequestBodyFault, UpstreamBody, UpstreamError, http2,
-};
+use super::{HostHeader, Protocol, RequestBody, UpstreamBody, UpstreamError, http2};
 
 /// One worker's connections to one upstream.
 #[derive(Debug)]
@@ -250,9 +248,7 @@ impl Pool {
         metrics.duration.observe(started.elapsed().as_secs_f64());
         match answer {
             Ok(_) => metrics.healthy.set(1),
-            Err(UpstreamError::ClientBody(
-                RequestBodyFault::Broken | RequestBodyFault::TooLarge,
-            )) => {}
+            Err(UpstreamError::ClientBody(_)) => {}
             Err(_) => metrics.healthy.set(0),
         }
     }
@@ -263,10 +259,12 @@ fn move_host_to_authority(request: &mut Request<RequestBody>, https: bool) {
     let Some(host) = request.headers_mut().remove(http::header::HOST) else {
         return;
     };
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    let target = std::mem::take(request.uri_mut());
+    let mut parts = target.clone().into_parts();
     parts.scheme = Some(if https { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Authority::try_from(host.as_bytes()).ok();
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    // Whatever is wrong with the host, the target stays the one that was authorized.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or(target);
     *request.version_mut() = Version::HTTP_2;
 }
 

@@ -226,6 +226,26 @@ fn a_public_route_neither_looks_at_a_credential_nor_passes_one_on() {
 }
 
 #[test]
+fn row_97_a_clear_text_request_with_many_keys_does_not_ask_the_store_for_each() {
+    let gateway = Setup::before(Upstream::start().address).start();
+    let format = portcullis::token::OpaqueFormat::new("osir");
+    let kind = portcullis::token::OpaqueKind::ApiKey(Environment::Live);
+    let lines: String = (0..90)
+        .map(|_| format!("x-api-key: {}\r\n", format.mint(kind).secret.expose()))
+        .collect();
+    let series = r#"portcullis_store_operations_total{op="key_by_digest",outcome="ok"}"#;
+    let before = gateway.metric(series);
+    let mut client = gateway.plain();
+    client.send(format!("GET / HTTP/1.1\r\nhost: a\r\n{lines}\r\n"));
+    assert_eq!(client.answer().status, 426);
+    drop(client);
+    eventually("the look-ups are through", || {
+        (gateway.metric(series) - before >= 2.0).then_some(())
+    });
+    assert_eq!(gateway.metric(series) - before, 2.0);
+}
+
+#[test]
 fn plaintext_exposure_is_counted_and_revokes_if_so_configured() {
     let upstream = Upstream::start();
     let gateway = Setup::before(upstream.address)

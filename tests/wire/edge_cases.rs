@@ -29,6 +29,9 @@ fn rows_65_to_69_a_path_that_reads_as_another_is_400_and_goes_nowhere() {
         "/v1/domains/%zz",
         "/v1/domains%3fx",
         "/v1/domains%23x",
+        "/v1/domains;x",
+        "/v1/domains/a%3bx",
+        "/v1/domains/%25%32%65",
     ] {
         let answer = gateway.send(format!(
             "GET {path} HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n"
@@ -238,5 +241,17 @@ fn http_2_is_the_same_gateway() {
         );
         assert!(answer.contains("x-request-id: "), "{answer}");
     }
+    let many: Vec<String> = (0..120).map(|number| format!("x-{number}: 1")).collect();
+    let mut arguments = vec![url, "-H", &header];
+    arguments.extend(many.iter().flat_map(|field| ["-H", field.as_str()]));
+    assert!(
+        curl(&gateway, &arguments).starts_with("HTTP/2 431"),
+        "rows 32 and 56"
+    );
     assert_eq!(upstream.received().len(), 2);
+    curl(
+        &gateway,
+        &[url, "-H", &header, "-H", "cookie: a=1", "-H", "cookie: b=2"],
+    );
+    assert_eq!(upstream.received()[2].values("cookie"), ["a=1; b=2"]);
 }

@@ -239,3 +239,44 @@ fn the_signed_mode_tells_the_same_in_one_token() {
         401
     );
 }
+
+#[test]
+fn rows_17_and_76_trailers_that_a_route_lets_pass_hold_no_identity_and_no_credential() {
+    let upstream = Upstream::start();
+    let gateway = Setup::before(upstream.address)
+        .routes("  - { name: t, path: /t, methods: [POST], access: { scopes: [domains:write] }, upstream: domains, trailers: true }\n")
+        .start();
+    let (_, key) = gateway.key(&["domains:write"]);
+    let answer = gateway.send(format!(
+        "POST /t HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\nhi\r\n0\r\n\
+         x-auth-subject: root\r\nX_Auth_Scopes: root\r\nx-forwarded-for: 6.6.6.6\r\nx-real-ip: 6.6.6.6\r\nx-sum: 1\r\n\r\n"
+    ));
+    assert_eq!(answer.status, 200);
+    let body = String::from_utf8_lossy(&upstream.received()[0].body).into_owned();
+    assert!(
+        !body.contains("root") && !body.contains("6.6.6.6"),
+        "{body}"
+    );
+}
+
+#[test]
+fn row_109_a_credential_in_a_path_or_a_request_id_is_not_written() {
+    let upstream = Upstream::start();
+    let gateway = Setup::before(upstream.address).start();
+    let (_, key) = gateway.key(&["domains:read"]);
+    let answer = gateway.send(format!(
+        "GET /v1/domains/{key} HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\nx-request-id: {key}\r\n\r\n"
+    ));
+    assert_eq!(answer.status, 200);
+    assert_ne!(answer.header("x-request-id"), Some(key.as_str()));
+    assert_ne!(
+        upstream.received()[0].values("x-request-id"),
+        [key.as_str()]
+    );
+    let folder = gateway.stop();
+    let log = std::fs::read_to_string(folder.path().join("access.log")).expect("a log");
+    assert!(
+        log.contains(r#""path":"[redacted]""#) && !log.contains(&key[10..]),
+        "{log}"
+    );
+}

@@ -146,3 +146,280 @@ fn while_the_key_set_was_never_had_its_tokens_are_503_and_readyz_says_so() {
         "keys are not affected"
     );
 }
+
+/// Signs any header and payload with an issuer's own key, as an attacker with a good key cannot.
+fn compact(header: &Value, payload: &str, signature: &[u8]) -> String {
+    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    format!(
+        "{}.{}.{}",
+        text(header.to_string().as_bytes()),
+        text(payload.as_bytes()),
+        text(signature)
+    )
+}
+
+#[test]
+fn rows_81_to_85_and_90_the_header_decides_nothing() {
+    let (issuer, upstream) = (Issuer::new(), Upstream::start());
+    let gateway = start(&issuer, &upstream);
+    let good = issuer.token(|_| {});
+    let parts: Vec<&str> = good.split('.').collect();
+    let payload =
+        String::from_utf8(URL_SAFE_NO_PAD.decode(parts[1]).expect("base64url")).expect("JSON");
+    let signature = URL_SAFE_NO_PAD.decode(parts[2]).expect("base64url");
+    let mut tokens = Vec::new();
+    for alg in [
+        json!("none"),
+        json!("None"),
+        json!("NONE"),
+        json!("nOnE"),
+        json!(""),
+        json!(" none"),
+        json!(null),
+        json!([]),
+        json!(["ES256"]),
+        json!({}),
+        json!(0),
+        json!("es256"),
+        json!("ES256 "),
+        json!("ES256K"),
+        json!("ES512"),
+    ] {
+        let header = json!({ "alg": alg, "typ": "at+jwt", "kid": KID });
+        tokens.push(compact(&header, &payload, b""));
+        tokens.push(compact(&header, &payload, &signature));
+    }
+    tokens.push(compact(
+        &json!({ "typ": "at+jwt", "kid": KID }),
+        &payload,
+        &signature,
+    ));
+    // Row 82: the public key as an HMAC secret, in the forms that libraries have taken.
+    let pem = issuer.key.public_key_pem();
+    for secret in [
+        pem.as_bytes(),
+        pem.trim().as_bytes(),
+        issuer.key.public_key_raw(),
+        issuer.jwks().as_bytes(),
+    ] {
+        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+        header.typ = Some("at+jwt".into());
+        header.kid = Some(KID.into());
+        let claims: Value = serde_json::from_str(&payload).expect("JSON");
+        let key = jsonwebtoken::EncodingKey::from_secret(secret);
+        tokens.push(jsonwebtoken::encode(&header, &claims, &key).expect("signed"));
+    }
+    // Row 83: the signature that CVE-2022-21449 took, and others that are none.
+    let header = json!({ "alg": "ES256", "typ": "at+jwt", "kid": KID });
+    for signature in [
+        &[0u8; 64][..],
+        &[0; 63],
+        &[0xff; 64],
+        &[0x30, 6, 2, 1, 1, 2, 1, 1],
+        b"",
+    ] {
+        tokens.push(compact(&header, &payload, signature));
+    }
+    // Rows 84, 85 and 90: what a header asks for is not done; a listener would see an attempt.
+    let trap = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://{}/jwks", trap.local_addr().expect("an address"));
+    for extra in [
+        json!({ "crit": ["x"] }),
+        json!({ "crit": [] }),
+        json!({ "b64": false }),
+        json!({ "enc": "A128GCM" }),
+        json!({ "zip": "DEF" }),
+        json!({ "kid": "../../etc/passwd" }),
+        json!({ "kid": url }),
+        json!({ "kid": "' OR 1=1 --" }),
+        json!({ "jku": url, "kid": "other" }),
+        json!({ "x5u": url, "kid": "other" }),
+        json!({ "typ": "JWT" }),
+        json!({ "typ": "portcullis+jwt" }),
+    ] {
+        let mut header = header.clone();
+        header
+            .as_object_mut()
+            .expect("an object")
+            .extend(extra.as_object().expect("an object").clone());
+        tokens.push(compact(&header, &payload, &signature));
+    }
+    for token in &tokens {
+        let answer = gateway.get(&bearer(token));
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (401, UNAUTHORIZED),
+            "{token}"
+        );
+    }
+    trap.set_nonblocking(true).expect("non-blocking");
+    assert!(trap.accept().is_err(), "row 84: an outbound call was made");
+    assert_eq!(upstream.received().len(), 0);
+    assert_eq!(gateway.get(&bearer(&good)).status, 200);
+}
+
+#[test]
+fn every_pinned_algorithm_verifies_and_no_other_does() {
+    use jsonwebtoken::{Algorithm, EncodingKey};
+    let upstream = Upstream::start();
+    let folder = Setup::before(upstream.address).start().stop();
+    let rsa = folder.path().join("rsa.pem");
+    let openssl = |arguments: &[&str]| {
+        let output = std::process::Command::new("openssl")
+            .args(arguments)
+            .output()
+            .expect("openssl is there");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let path = rsa.to_str().expect("UTF-8");
+    openssl(&[
+        "genpkey",
+        "-algorithm",
+        "RSA",
+        "-pkeyopt",
+        "rsa_keygen_bits:2048",
+        "-out",
+        path,
+    ]);
+    let modulus = openssl(&["rsa", "-in", path, "-noout", "-modulus"]);
+    let modulus = modulus.trim().trim_start_matches("Modulus=");
+    let bytes: Vec<u8> = (0..modulus.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&modulus[at..at + 2], 16).expect("hex"))
+        .collect();
+    let rsa_pem = std::fs::read(&rsa).expect("there");
+    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).expect("a key");
+    let ed = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+    let (x, y) = p384.public_key_raw()[1..].split_at(48);
+    let rsa_key = |kid: &str, alg: &str| json!({ "kty": "RSA", "kid": kid, "alg": alg, "n": text(&bytes), "e": "AQAB" });
+    let keys = json!({ "keys": [
+        rsa_key("rs", "RS256"), rsa_key("ps", "PS256"),
+        { "kty": "EC", "crv": "P-384", "kid": "es", "alg": "ES384", "x": text(x), "y": text(y) },
+        { "kty": "OKP", "crv": "Ed25519", "kid": "ed", "alg": "EdDSA", "x": text(ed.public_key_raw()) },
+    ] });
+    std::fs::write(folder.path().join("jwks.json"), keys.to_string()).expect("writable");
+    let yaml = Setup::before(upstream.address)
+        .extra("access_tokens: [{ issuer: https://idp.example, jwks: jwks.json, audience: api, algorithms: [RS256, PS256, ES384, Ed25519] }]\n")
+        .yaml();
+    let gateway = Gateway::start_in(folder, &yaml);
+    let now = portcullis::clock::Clock::system().now().as_secs();
+    let claims = json!({ "iss": "https://idp.example", "aud": ["x", "api"], "sub": "u", "client_id": "c", "jti": "j", "iat": now, "exp": now + 60, "scope": "domains:read" });
+    let from_rsa = || EncodingKey::from_rsa_pem(&rsa_pem).expect("a key");
+    for (kid, alg, key, status) in [
+        ("rs", Algorithm::RS256, from_rsa(), 200),
+        ("ps", Algorithm::PS256, from_rsa(), 200),
+        (
+            "es",
+            Algorithm::ES384,
+            EncodingKey::from_ec_der(p384.serialized_der()),
+            200,
+        ),
+        (
+            "ed",
+            Algorithm::EdDSA,
+            EncodingKey::from_ed_der(ed.serialized_der()),
+            200,
+        ),
+        // RFC 8725: each key has exactly one algorithm.
+        ("ps", Algorithm::RS256, from_rsa(), 401),
+        ("rs", Algorithm::PS256, from_rsa(), 401),
+        ("rs", Algorithm::RS512, from_rsa(), 401),
+        ("es", Algorithm::RS256, from_rsa(), 401),
+    ] {
+        let mut header = jsonwebtoken::Header::new(alg);
+        header.typ = Some("application/at+jwt".into());
+        header.kid = Some(kid.into());
+        let token = jsonwebtoken::encode(&header, &claims, &key).expect("signed");
+        assert_eq!(
+            gateway.get(&bearer(&token)).status,
+            status,
+            "{alg:?} with {kid}"
+        );
+    }
+}
+
+#[test]
+fn keys_are_fetched_over_https_and_a_new_one_is_found_by_its_first_token() {
+    use std::io::{Read as _, Write as _};
+    use std::sync::{Arc, Mutex};
+
+    use rustls::pki_types::pem::PemObject as _;
+    let (old, new) = (Issuer::new(), Issuer::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = portcullis::dev::certificates::make(folder.path(), &["127.0.0.1".to_owned()])
+        .expect("certificates");
+    let chain = rustls::pki_types::CertificateDer::pem_file_iter(&files.cert)
+        .expect("PEM")
+        .map(|c| c.expect("PEM"))
+        .collect();
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_file(&files.key).expect("PEM");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions");
+    let config = Arc::new(
+        config
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a certificate"),
+    );
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (document, fetches) = (Arc::new(Mutex::new(old.jwks())), Arc::new(Mutex::new(0)));
+    let (served, counted) = (Arc::clone(&document), Arc::clone(&fetches));
+    std::thread::spawn(move || {
+        for tcp in listener.incoming().flatten() {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).expect("a session");
+            let mut stream = rustls::StreamOwned::new(session, tcp);
+            if stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                *counted.lock().expect("not poisoned") += 1;
+                let body = served.lock().expect("not poisoned").clone();
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.flush();
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+    let upstream = Upstream::start();
+    let gateway = Setup::before(upstream.address)
+        .extra(&format!("access_tokens: [{{ issuer: https://idp.example, jwks: \"https://{address}/jwks\", ca: {}, audience: api, algorithms: [ES256] }}]\n", files.ca.display()))
+        .start();
+    assert_eq!(
+        gateway.get(&bearer(&old.token(|_| {}))).status,
+        200,
+        "prefetched"
+    );
+    *document.lock().expect("not poisoned") = new.jwks().replace(KID, "key-2");
+    let token = new.token(|_| {});
+    let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
+    header.typ = Some("at+jwt".into());
+    header.kid = Some("key-2".into());
+    let claims = URL_SAFE_NO_PAD
+        .decode(token.split('.').nth(1).expect("claims"))
+        .expect("base64url");
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    let signer = jsonwebtoken::EncodingKey::from_ec_der(new.key.serialized_der());
+    let rotated = jsonwebtoken::encode(&header, &claims, &signer).expect("signed");
+    assert_eq!(
+        gateway.get(&bearer(&rotated)).status,
+        200,
+        "the unknown kid made one fetch"
+    );
+    assert_eq!(
+        gateway.get(&bearer(&old.token(|_| {}))).status,
+        401,
+        "a removed key takes its tokens along"
+    );
+    assert_eq!(
+        *fetches.lock().expect("not poisoned"),
+        2,
+        "at most one refetch in 30 s"
+    );
+}

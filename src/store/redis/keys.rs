@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Pipeline, cmd, pipe};
+use ::redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
 
 use crate::clock::Timestamp;
 use crate::id::KeyId;
@@ -106,7 +106,7 @@ async fn records(
     for id in &ids {
         digests.get(layout::id(id));
     }
-    let digests: Vec<Option<String>> = digests.query_async(&mut connection).await?;
+    let digests: Vec<Option<String>> = run(&digests, &mut connection).await?;
     let mut found = Vec::new();
     let mut fields = pipe();
     for (id, digest) in ids.into_iter().zip(digests) {
@@ -115,12 +115,23 @@ async fn records(
             found.push(id);
         }
     }
-    let fields: Vec<HashMap<String, String>> = fields.query_async(&mut connection).await?;
+    let fields: Vec<HashMap<String, String>> = run(&fields, &mut connection).await?;
     let mut records = Vec::with_capacity(found.len());
     for (id, fields) in found.into_iter().zip(fields) {
         records.extend(record::from_fields(fields)?.filter(|record| record.id == id));
     }
     Ok(records)
+}
+
+/// The answers to all commands of a pipeline. None of them asks nothing, which the crate refuses.
+async fn run<T: FromRedisValue>(
+    pipeline: &Pipeline,
+    connection: &mut MultiplexedConnection,
+) -> Result<Vec<T>, Fault> {
+    if pipeline.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(pipeline.query_async(connection).await?)
 }
 
 pub(super) async fn create(lane: &Lane, keys: &[NewKey]) -> Result<Vec<CreateKey>, StoreError> {
@@ -230,10 +241,8 @@ async fn conclude(
             Written::IdTaken => {}
         }
     }
-    if rest.is_empty() {
-        return Ok(());
-    }
-    Ok(rest.exec_async(&mut connection).await?)
+    let _answers: Vec<Value> = run(&rest, &mut connection).await?;
+    Ok(())
 }
 
 fn publish(pipeline: &mut Pipeline, digest: &Digest) {

@@ -1,7 +1,7 @@
 //! One authenticated connection to the server, in clear text or TLS.
 //!
-//! Made by hand around [`MultiplexedConnection`] rather than by the crate's own client, which
-//! would read the system's certificates from disk on every connect. Not here: when to connect,
+//! Made by hand around [`MultiplexedConnection`] rather than by the crate's own client: the TLS is
+//! the same rustls as everywhere else, and its certificates are not read anew on every connect. Not here: when to connect,
 //! and how long to wait. Invariant: no error from here carries what was sent to the server.
 
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
-    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
-    ProtocolVersion, RedisConnectionInfo,
+    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion,
+    RedisConnectionInfo,
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -55,22 +55,16 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(settings: &RedisSettings) -> Result<Endpoint, InvalidRedisSettings> {
-        let info = parse_url(&settings.url)?;
-        let (host, port, tls) = match info.addr() {
-            ConnectionAddr::Tcp(host, port) => (host, port, None),
-            ConnectionAddr::TcpTls {
-                host,
-                port,
-                insecure: false,
-                ..
-            } => (host, port, Some(tls(settings, host)?)),
-            _ => return Err(InvalidRedisSettings::Url),
+        let address = Address::parse(&settings.url)?;
+        let tls = match address.transport {
+            Transport::Clear => None,
+            Transport::Tls => Some(tls(settings, &address.host)?),
         };
         Ok(Endpoint {
-            host: host.clone(),
-            port: *port,
+            introduction: introduction(address.database, settings),
+            host: address.host,
+            port: address.port,
             tls,
-            introduction: introduction(&info, settings)?,
             runtime: Handle::try_current().map_err(|_| InvalidRedisSettings::Runtime)?,
         })
     }
@@ -163,28 +157,55 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-fn parse_url(url: &str) -> Result<ConnectionInfo, InvalidRedisSettings> {
-    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-        return Err(InvalidRedisSettings::Url);
-    }
-    // The crate's error is dropped on purpose: it may quote the URL.
-    let info = url
-        .into_connection_info()
-        .map_err(|_| InvalidRedisSettings::Url)?;
-    let redis = info.redis_settings();
-    if redis.username().is_some() || redis.password().is_some() {
-        return Err(InvalidRedisSettings::CredentialsInUrl);
-    }
-    Ok(info)
+/// What the URL says.
+struct Address {
+    transport: Transport,
+    host: String,
+    port: u16,
+    database: i64,
 }
 
-fn introduction(
-    info: &ConnectionInfo,
-    settings: &RedisSettings,
-) -> Result<RedisConnectionInfo, InvalidRedisSettings> {
-    let mut redis = info
-        .redis_settings()
-        .clone()
+enum Transport {
+    Clear,
+    Tls,
+}
+
+impl Address {
+    fn parse(url: &str) -> Result<Address, InvalidRedisSettings> {
+        let (transport, rest) = if let Some(rest) = url.strip_prefix("rediss://") {
+            (Transport::Tls, rest)
+        } else if let Some(rest) = url.strip_prefix("redis://") {
+            (Transport::Clear, rest)
+        } else {
+            return Err(InvalidRedisSettings::Url);
+        };
+        // The crate knows `#insecure` and `?protocol=`. Neither is ours to offer.
+        if rest.contains(['#', '?']) {
+            return Err(InvalidRedisSettings::Url);
+        }
+        // The crate's error is dropped on purpose: it may quote the URL. TLS is not its matter.
+        let info = format!("redis://{rest}")
+            .into_connection_info()
+            .map_err(|_| InvalidRedisSettings::Url)?;
+        let redis = info.redis_settings();
+        if redis.username().is_some() || redis.password().is_some() {
+            return Err(InvalidRedisSettings::CredentialsInUrl);
+        }
+        let ConnectionAddr::Tcp(host, port) = info.addr() else {
+            return Err(InvalidRedisSettings::Url);
+        };
+        Ok(Address {
+            transport,
+            host: host.clone(),
+            port: *port,
+            database: redis.db(),
+        })
+    }
+}
+
+fn introduction(database: i64, settings: &RedisSettings) -> RedisConnectionInfo {
+    let mut redis = RedisConnectionInfo::default()
+        .set_db(database)
         .set_protocol(ProtocolVersion::RESP2)
         .set_skip_set_lib_name();
     if let Some(username) = &settings.username {
@@ -193,7 +214,7 @@ fn introduction(
     if let Some(password) = &settings.password {
         redis = redis.set_password(password.expose());
     }
-    Ok(redis)
+    redis
 }
 
 fn tls(

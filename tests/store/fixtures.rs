@@ -1,0 +1,161 @@
+//! Keys to store and a ground of either kind to store them on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis::clock::{Clock, Timestamp};
+use portcullis::id::{AccountId, KeyId};
+use portcullis::observe::Metrics;
+use portcullis::scope::ScopeSet;
+use portcullis::secret::{Digest, random_bytes};
+use portcullis::store::{
+    CreateKey, EmbeddedStore, Environment, Event, Follow, KeyRecord, NewKey, Position, RedisStore,
+    Store, StoreSettings,
+};
+use tempfile::TempDir;
+
+use crate::redis_server::RedisServer;
+
+/// Long enough for anything that does not hang.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A key like any other, with an id and a digest of its own.
+pub fn new_key() -> NewKey {
+    NewKey {
+        digest: Digest::from_bytes(random_bytes()),
+        record: KeyRecord {
+            id: KeyId::random(),
+            account: AccountId::parse("acct_1").expect("valid"),
+            name: "deploy \u{2013} \"nightly\"".into(),
+            environment: Environment::Live,
+            scopes: ScopeSet::parse("domains:read vps:write").expect("valid"),
+            created_at: now(),
+            not_before: Some(now()),
+            expires_at: Some(now().plus(Duration::from_secs(3600))),
+            revoked_at: None,
+            allowed_ips: vec!["203.0.113.0/24".parse().expect("a network")],
+            hint: "osir_live_\u{2026}abcd".into(),
+        },
+    }
+}
+
+pub fn named(id: &str) -> NewKey {
+    let mut key = new_key();
+    key.record.id = KeyId::parse(id).expect("valid");
+    key
+}
+
+pub fn now() -> Timestamp {
+    Clock::system().now()
+}
+
+/// Somewhere to put a store, which goes with it.
+pub struct Ground {
+    place: Place,
+}
+
+enum Place {
+    Folder(TempDir),
+    Server(RedisServer),
+}
+
+impl Ground {
+    pub fn embedded() -> Ground {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        Ground {
+            place: Place::Folder(folder),
+        }
+    }
+
+    pub fn redis() -> Ground {
+        Ground {
+            place: Place::Server(RedisServer::start()),
+        }
+    }
+
+    /// The store as the gateway opens it.
+    pub fn open(&self, metrics: &Metrics) -> Arc<dyn Store> {
+        let settings = match &self.place {
+            Place::Folder(_) => StoreSettings::Embedded { path: self.path() },
+            Place::Server(server) => StoreSettings::Redis(server.settings()),
+        };
+        portcullis::store::open(&settings, &Clock::system(), metrics).expect("it opens")
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.open(&Metrics::new())
+    }
+
+    /// A store whose log holds few events.
+    pub fn forgetful_store(&self) -> Arc<dyn Store> {
+        match &self.place {
+            Place::Folder(_) => {
+                let path = self.path();
+                Arc::new(
+                    EmbeddedStore::open_with_log(&path, &Clock::system(), 4).expect("it opens"),
+                )
+            }
+            Place::Server(server) => {
+                Arc::new(RedisStore::open(&server.settings()).expect("good settings"))
+            }
+        }
+    }
+
+    /// Makes its log forget what is older than the last events.
+    pub async fn forget(&self, store: &dyn Store) {
+        for _ in 0..8 {
+            create(store, &new_key()).await;
+        }
+        if let Place::Server(server) = &self.place {
+            let _: u64 = server.command(&["XTRIM", "pc:{rev}:log", "MAXLEN", "4"]);
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        match &self.place {
+            Place::Folder(folder) => folder.path().join("store.redb"),
+            Place::Server(_) => unreachable!("only the embedded store is a file"),
+        }
+    }
+}
+
+/// Creates a key that is new.
+pub async fn create(store: &dyn Store, key: &NewKey) {
+    let answers = store
+        .create_keys(vec![key.clone()])
+        .await
+        .expect("it answers");
+    assert_eq!(answers, [CreateKey::Created]);
+}
+
+pub async fn create_one(store: &dyn Store, key: &NewKey) -> CreateKey {
+    let mut answers = store
+        .create_keys(vec![key.clone()])
+        .await
+        .expect("it answers");
+    assert_eq!(answers.len(), 1);
+    answers.remove(0)
+}
+
+/// The position after everything so far.
+pub async fn end(store: &dyn Store) -> Position {
+    store.denials().await.expect("it answers").position
+}
+
+/// What has happened since, without waiting.
+pub async fn since(store: &dyn Store, position: &Position) -> (Position, Vec<Event>) {
+    events(
+        store
+            .follow(position, Duration::ZERO)
+            .await
+            .expect("it answers"),
+    )
+}
+
+pub fn events(follow: Follow) -> (Position, Vec<Event>) {
+    match follow {
+        Follow::Events { position, events } => (position, events),
+        Follow::Gap => panic!("a gap"),
+    }
+}

@@ -1,0 +1,13 @@
+//! The two stores: one contract for both, and what is particular to each.
+//!
+//! One binary for all of it, so that it links once. Rows are those of the security page.
+
+mod contract;
+mod embedded;
+#[expect(unreachable_pub, reason = "a test binary has no outside")]
+mod fixtures;
+mod redis_faults;
+mod redis_server_side;
+#[expect(unreachable_pub, reason = "a test binary has no outside")]
+#[path = "../support/redis.rs"]
+mod redis_server;

@@ -1,0 +1,267 @@
+//! Real `redis-server` processes for tests: each on a free port in a folder of its own, ended by its
+//! pid when the test ends.
+//!
+//! A server that cannot be started fails the test: nothing is skipped. Tests give commands of their
+//! own over its unix socket, whatever the port demands.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use portcullis::secret::Secret;
+use portcullis::store::RedisSettings;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The user that tests of passwords are, beside Redis' `default`.
+pub const USER: &str = "gateway";
+/// Both users' password, where there is one.
+pub const PASSWORD: &str = "a-password-to-look-for";
+
+/// What a server demands of those who come to its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demands {
+    Nothing,
+    /// [`PASSWORD`] from everybody; [`USER`] may only do what a gateway has to.
+    Password,
+    /// TLS under a CA of its own.
+    Tls,
+}
+
+/// A running, paused or killed server.
+pub struct RedisServer {
+    port: u16,
+    child: Option<Child>,
+    folder: TempDir,
+    demands: Demands,
+    options: Vec<String>,
+}
+
+impl RedisServer {
+    pub fn start() -> RedisServer {
+        RedisServer::demanding(Demands::Nothing, &[])
+    }
+
+    /// With further options of `redis-server`.
+    pub fn demanding(demands: Demands, options: &[&str]) -> RedisServer {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        write_acl(folder.path(), demands);
+        write_certificates(folder.path());
+        let mut server = RedisServer {
+            port: 0,
+            child: None,
+            folder,
+            demands,
+            options: options.iter().map(|&option| option.into()).collect(),
+        };
+        // Another process may take the port between our look and the server's bind.
+        for _ in 0..5 {
+            server.port = free_port();
+            if server.try_launch() {
+                return server;
+            }
+        }
+        panic!("redis-server did not start: {}", server.log());
+    }
+
+    /// How a gateway reaches it.
+    pub fn settings(&self) -> RedisSettings {
+        let scheme = match self.demands {
+            Demands::Tls => "rediss",
+            Demands::Nothing | Demands::Password => "redis",
+        };
+        let password = self.demands == Demands::Password;
+        RedisSettings {
+            url: format!("{scheme}://127.0.0.1:{}", self.port),
+            username: password.then(|| USER.into()),
+            password: password.then(|| Secret::new(PASSWORD)),
+            ca: (self.demands == Demands::Tls).then(|| self.folder.path().join("ca.pem")),
+            timeout: Duration::from_secs(2),
+        }
+    }
+
+    /// A CA that did not sign the server's certificate, though it has the same name.
+    pub fn other_ca(&self) -> PathBuf {
+        self.folder.path().join("other-ca.pem")
+    }
+
+    /// Gives a command, as the operator could.
+    pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut connection = self.operator().expect("the server answers its operator");
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut connection).expect("a good command")
+    }
+
+    /// Stops the process without ending it: it hangs.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        let stat = format!("/proc/{}/stat", self.pid().as_raw_nonzero());
+        eventually("the process stands still", || {
+            let stat = std::fs::read_to_string(&stat).expect("it runs");
+            stat.contains(") T ").then_some(())
+        });
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("our own child");
+            child.wait().expect("our own child");
+        }
+    }
+
+    /// Starts it again on the same port with what it had on disk.
+    pub fn launch(&mut self) {
+        assert!(self.child.is_none(), "it still runs");
+        assert!(
+            self.try_launch(),
+            "redis-server did not start: {}",
+            self.log()
+        );
+    }
+
+    fn try_launch(&mut self) -> bool {
+        let (clear, tls) = match self.demands {
+            Demands::Tls => (0, self.port),
+            Demands::Nothing | Demands::Password => (self.port, 0),
+        };
+        let child = Command::new("redis-server")
+            .current_dir(self.folder.path())
+            .args(["--port", &clear.to_string(), "--tls-port", &tls.to_string()])
+            .args(["--bind", "127.0.0.1", "--unixsocket", "redis.sock"])
+            .args([
+                "--save",
+                "",
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+            ])
+            .args(["--aclfile", "users.acl", "--logfile", "redis.log"])
+            .args([
+                "--tls-cert-file",
+                "server.pem",
+                "--tls-key-file",
+                "server-key.pem",
+            ])
+            .args(["--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", "no"])
+            .args(&self.options)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect(
+                "redis-server is installed: these tests need it, `apt-get install redis-server`",
+            );
+        self.child = Some(child);
+        eventually("redis-server answers or ends", || self.started())
+    }
+
+    /// Whether it answers; `None` while that is open.
+    fn started(&mut self) -> Option<bool> {
+        let child = self.child.as_mut().expect("it was just started");
+        if child.try_wait().expect("our own child").is_some() {
+            self.child = None;
+            return Some(false);
+        }
+        let mut connection = self.operator()?;
+        let answer: redis::RedisResult<String> = redis::cmd("PING").query(&mut connection);
+        answer.is_ok().then_some(true)
+    }
+
+    fn operator(&self) -> Option<redis::Connection> {
+        let socket = self.folder.path().join("redis.sock");
+        let credentials = match self.demands {
+            Demands::Password => "?user=operator&pass=operator",
+            Demands::Nothing | Demands::Tls => "",
+        };
+        let url = format!("redis+unix://{}{credentials}", socket.display());
+        redis::Client::open(url)
+            .expect("a good URL")
+            .get_connection()
+            .ok()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("redis.log")).unwrap_or_default()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("our own child");
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().expect("it runs"))
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // SIGKILL also ends a process that stands still.
+        self.kill();
+    }
+}
+
+/// A port that nobody listens on, as far as can be known.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Waits for something that another process or task brings about; fails the test if it does not
+/// come.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it did not come: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn write_acl(folder: &Path, demands: Demands) {
+    let default = match demands {
+        Demands::Password => format!("user default on >{PASSWORD} ~* &* +@all"),
+        Demands::Nothing | Demands::Tls => "user default on nopass ~* &* +@all".into(),
+    };
+    // What docs/decisions/0004-redis.md says a gateway needs, and nothing else.
+    let gateway = format!(
+        "user {USER} on >{PASSWORD} ~pc:* resetchannels -@all +ping +info +get +set +del +exists \
+         +hget +hset +hsetnx +hgetall +zadd +zrange +zrem +zscan +zremrangebyscore +xadd +xrange \
+         +xrevrange +xread +time +eval +evalsha +script|load"
+    );
+    let operator = "user operator on >operator ~* &* +@all";
+    let users = format!("{default}\n{gateway}\n{operator}\n");
+    std::fs::write(folder.join("users.acl"), users).expect("the folder is ours");
+}
+
+/// A CA (`ca.pem`), another that signed nothing (`other-ca.pem`), and the server's certificate.
+fn write_certificates(folder: &Path) {
+    let ca = authority();
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a good name");
+    let certificate = params.signed_by(&key, &ca).expect("a certificate");
+    for (name, pem) in [
+        ("ca.pem", ca.pem()),
+        ("other-ca.pem", authority().pem()),
+        ("server.pem", certificate.pem()),
+        ("server-key.pem", key.serialize_pem()),
+    ] {
+        std::fs::write(folder.join(name), pem).expect("the folder is ours");
+    }
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA")
+}
