@@ -181,6 +181,7 @@ async fn converse<C: Connection>(mut connection: Pin<&mut C>, setting: Setting) 
     let mut told = false;
     let mut timer = pin!(Timer::default());
     std::future::poll_fn(|cx| {
+        exchange.driven_by(cx.waker());
         if !told && stop.as_mut().poll(cx).is_ready() {
             told = true;
             match exchange.may_retire() {

@@ -7,6 +7,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -35,6 +36,8 @@ pub(super) struct Exchange {
     /// Since when hyper has not asked for more of an answer, by request. In HTTP/2 that is the
     /// client's doing: its window is shut, while the socket goes on.
     untaken: RefCell<BTreeMap<u64, Instant>>,
+    /// The driver's task. HTTP/2 streams run in tasks of their own.
+    driver: RefCell<Waker>,
     awaited: Cell<Awaited>,
     expired: Cell<bool>,
     /// Which request the guard has refused, counted from 0, and why.
@@ -83,6 +86,7 @@ impl Exchange {
             lingering: Cell::new(None),
             stalled: Cell::new(None),
             untaken: RefCell::default(),
+            driver: RefCell::new(Waker::noop().clone()),
             awaited: Cell::new(Awaited::Nothing),
             expired: Cell::new(false),
             refused: Cell::new(None),
@@ -159,6 +163,11 @@ impl Exchange {
         self.retired.set(Some(Instant::now()));
     }
 
+    /// Whose timer covers the waits that are written here.
+    pub(super) fn driven_by(&self, driver: &Waker) {
+        self.driver.borrow_mut().clone_from(driver);
+    }
+
     pub(super) fn is_retired(&self) -> bool {
         self.retired.get().is_some()
     }
@@ -227,6 +236,10 @@ impl InFlight {
     /// A piece of the answer has been handed over; it is the client's turn to take it.
     pub(super) fn handed_over(&self) {
         let mut untaken = self.exchange.untaken.borrow_mut();
+        // Only the oldest wait matters to the timer, and any other here is older.
+        if untaken.is_empty() {
+            self.exchange.driver.borrow().wake_by_ref();
+        }
         untaken.insert(self.ordinal, Instant::now());
     }
 
