@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::answer::{Answer, Sharing};
 use super::exchange::{Due, Exchange};
+use super::frames::Metered;
 use super::guard::Guarded;
 use super::{ConnectionLimits, Handler, PlainPeer, TlsPeer};
 
@@ -94,7 +95,8 @@ where
             )
         }
     });
-    let connection = http2_builder(&setting.limits).serve_connection(TokioIo::new(io), service);
+    let metered = TokioIo::new(Metered::new(io));
+    let connection = http2_builder(&setting.limits).serve_connection(metered, service);
     converse(pin!(connection), setting).await;
 }
 

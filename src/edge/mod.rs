@@ -27,6 +27,7 @@ mod serve;
 mod wire;
 mod guard;
 mod malformed;
+mod frames;
 mod exchange;
 mod conversation;
 mod answer;

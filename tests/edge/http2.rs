@@ -8,7 +8,7 @@ use http::Request;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
-use crate::house::{House, Setup};
+use crate::house::{GET, House, Setup};
 
 const SHORT: Duration = Duration::from_millis(200);
 /// How long anything may take before a test fails.
@@ -102,6 +102,66 @@ async fn row_57_an_answer_behind_a_shut_window_ends_its_connection() {
             "the connection is gone"
         );
     }
+}
+
+/// The preface, empty SETTINGS, and then one frame again and again.
+fn flood(house: &House, frame: &[u8], count: usize) -> Vec<u8> {
+    let mut client = house.client_with(house.config(&house.files, &["h2"]), "api.test");
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    // Nobody reads the answers, so the last pieces may not be taken any more.
+    client.send(frame.repeat(count));
+    client.rest()
+}
+
+#[tokio::test]
+async fn row_55_frames_that_do_no_work_end_their_connection() {
+    let house = Setup::new()
+        .limits(|limits| limits.idle = SHORT * 5)
+        .start();
+    for (name, frame) in [
+        ("SETTINGS", &b"\0\0\0\x04\0\0\0\0\0"[..]),
+        ("PING", b"\0\0\x08\x06\0\0\0\0\0abcdefgh"),
+        ("PRIORITY", b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\x03\x10"),
+        ("WINDOW_UPDATE", b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01"),
+        ("unknown", b"\0\0\0\xc8\0\0\0\0\0"),
+    ] {
+        let answered = flood(&house, frame, 100_000).len();
+        assert!(answered < 100_000, "{name}: {answered} bytes");
+        assert_eq!(
+            house.client().ask(GET).status,
+            200,
+            "a bystander, after {name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_busy_client_sends_is_no_flood() {
+    let house = Setup::new().start();
+    let mut builder = h2::client::Builder::new();
+    builder
+        .initial_window_size(16 * 1024)
+        .initial_connection_window_size(64 * 1024);
+    let (mut sender, _connection) = connect(&house, &builder).await;
+    for _ in 0..3000 {
+        let answer = in_time("an answer", ask(&mut sender, "/a"))
+            .await
+            .expect("an answer");
+        assert_eq!(answer.0, 200);
+    }
+    let mut ready = sender.clone().ready().await.expect("open");
+    let (response, _) = ready.send_request(get("/big"), true).expect("sent");
+    let mut body = in_time("a head", response)
+        .await
+        .expect("a head")
+        .into_body();
+    let mut bytes = 0;
+    while let Some(piece) = in_time("a piece", body.data()).await {
+        let piece = piece.expect("a piece").len();
+        body.flow_control().release_capacity(piece).expect("open");
+        bytes += piece;
+    }
+    assert_eq!(bytes, 16 * 1024 * 1024);
 }
 
 #[tokio::test]
