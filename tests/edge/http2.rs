@@ -25,6 +25,7 @@ async fn connect(
     let tcp = TcpStream::connect(house.https)
         .await
         .expect("the edge listens");
+    tcp.set_nodelay(true).expect("nodelay");
     let name = ServerName::try_from("api.test").expect("a name");
     let tls = connector.connect(name, tcp).await.expect("a handshake");
     let (sender, connection) = builder.handshake(tls).await.expect("settings");
