@@ -103,6 +103,10 @@ pub enum AccessTokensError {
 
 impl AccessTokens {
     /// Reads the key set files and starts fetching the others on the control runtime.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a handle is handed over: the fetching goes on behind it"
+    )]
     pub fn new(
         issuers: &[IssuerSettings],
         clock: Clock,
@@ -252,3 +256,6 @@ impl From<InvalidJwt> for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,9 +178,10 @@ impl<O: Origin> Refresher<O> {
     fn take(&mut self, keys: KeySet, max_age: Option<Duration>) -> Duration {
         self.failures = 0;
         self.last_success = Some(Instant::now());
-        if self.published.publish(keys.clone()) == Change::Changed {
+        let unusable = keys.unusable().to_vec();
+        if self.published.publish(keys) == Change::Changed {
             unpoisoned(&self.shared.unknown).clear();
-            warn_of_unusable(&self.issuer, &keys);
+            warn_of_unusable(&self.issuer, &unusable);
             tracing::info!(issuer = self.issuer, "new signing keys");
         }
         refresh_after(max_age, Chance::draw())
