@@ -459,6 +459,7 @@ async fn row_87_issuer_and_audience_of_every_wrong_type() {
 async fn row_88_claims_that_two_parsers_would_read_differently() {
     let key = SigningKey::es256();
     let bench = Bench::with_keys(&[&key]);
+    bench.assert_accepts(&good(&key)).await;
     let good = claims().to_string();
     let inside = good.strip_suffix('}').expect("an object");
     let deep = format!("{inside},\"x\":{}{}}}", "[".repeat(2000), "]".repeat(2000));
@@ -505,7 +506,8 @@ async fn row_88_claims_that_two_parsers_would_read_differently() {
         ("cut", inside.as_bytes().to_vec()),
     ] {
         let token = key.token(&header("ES256"), json);
-        bench.assert_refuses(&token, MALFORMED, case).await;
+        let expected = [Refusal::Malformed, Refusal::Claims];
+        bench.assert_refuses(&token, &expected, case).await;
     }
 }
 
