@@ -265,4 +265,22 @@ mod tests {
         let jwt = UnverifiedJwt::parse(&typed).expect("well-formed");
         assert_eq!(jwt.token_type(), Some("at+jwt"));
     }
+
+    #[test]
+    fn row_82_a_header_that_disagrees_with_its_key_is_refused_without_trying_the_signature() {
+        // RFC 8037 appendix A.2.
+        let jwk =
+            br#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let jwk = Members::parse(jwk).expect("an object");
+        let key = VerificationKey::from_jwk(&jwk, &[SignatureAlgorithm::Ed25519]).expect("a key");
+        for (algorithm, refusal) in [
+            ("ES256", InvalidJwt::Algorithm),
+            ("RS256", InvalidJwt::Algorithm),
+            ("EdDSA", InvalidJwt::Signature),
+        ] {
+            let token = token(&format!(r#"{{"alg":"{algorithm}"}}"#));
+            let jwt = UnverifiedJwt::parse(&token).expect("well-formed");
+            assert_eq!(jwt.verify(&key), Err(refusal), "{algorithm}");
+        }
+    }
 }
