@@ -33,6 +33,9 @@ pub(super) const BACKLOG: i32 = 4096;
 /// Binds every worker's sockets. With port 0 the kernel chooses, once for all workers.
 pub fn bind(settings: &EdgeSettings, workers: usize) -> Result<Vec<WorkerSockets>, BindError> {
     let (mut https, mut http) = (settings.https, settings.http);
+    for address in [Some(https), http].into_iter().flatten() {
+        refuse_shared(address)?;
+    }
     let mut all = Vec::with_capacity(workers);
     for _ in 0..workers.max(1) {
         let sockets = WorkerSockets::bind(https, http)?;
@@ -65,6 +68,25 @@ impl WorkerSockets {
     /// Where clear text is refused; the port is the real one.
     pub fn http(&self) -> Option<SocketAddr> {
         self.http_address
+    }
+}
+
+/// `SO_REUSEPORT` would let a second gateway of the same user take a part of the traffic without a
+/// word, perhaps with another policy. A socket without it cannot be bound beside a listener.
+fn refuse_shared(address: SocketAddr) -> Result<(), BindError> {
+    let probe = || {
+        let kind = (
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        );
+        let socket = Socket::new(kind.0, kind.1, kind.2)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())
+    };
+    match address.port() {
+        0 => Ok(()),
+        _ => probe().map_err(|source| BindError { address, source }),
     }
 }
 

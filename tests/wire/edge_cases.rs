@@ -255,3 +255,87 @@ fn http_2_is_the_same_gateway() {
     );
     assert_eq!(upstream.received()[2].values("cookie"), ["a=1; b=2"]);
 }
+
+#[test]
+fn rows_36_and_37_bytes_after_an_upgrade_that_did_not_happen_are_the_next_request() {
+    let upstream = Upstream::start();
+    let gateway = Setup::before(upstream.address).start();
+    let (_, key) = gateway.key(&["domains:read"]);
+    let mut client = gateway.tls.connect();
+    client.send(format!(
+        "GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 12\r\n\r\nGET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\n\r\n"
+    ));
+    assert_eq!(client.answer().status, 200);
+    assert_eq!(client.answer().status, 401, "judged by itself");
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[test]
+fn row_69_what_is_left_after_stripping_is_canonical_too() {
+    let upstream = Upstream::start();
+    let gateway = Setup::before(upstream.address)
+        .routes("  - { name: stripped, prefix: /api, methods: [GET], strip_prefix: /api, access: { scopes: [domains:read] }, upstream: domains }\n")
+        .start();
+    let (_, key) = gateway.key(&["domains:read"]);
+    for (path, status) in [
+        ("/api%2e/admin", 400),
+        ("/api/%2e%2e/admin", 400),
+        ("/api//admin", 400),
+        ("/apix/admin", 404),
+        ("/api", 200),
+        ("/api/admin", 200),
+    ] {
+        let answer = gateway.send(format!(
+            "GET {path} HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n"
+        ));
+        assert_eq!(answer.status, status, "{path}");
+    }
+    let lines: Vec<String> = upstream
+        .received()
+        .iter()
+        .map(|r| r.request_line().to_owned())
+        .collect();
+    assert_eq!(lines, ["GET / HTTP/1.1", "GET /admin HTTP/1.1"]);
+}
+
+#[test]
+fn rows_28_and_102_no_connect_no_trace_no_early_data() {
+    let upstream = Upstream::start();
+    let gateway = Setup::before(upstream.address).start();
+    let (_, key) = gateway.key(&["domains:read"]);
+    for (method, target, statuses) in [
+        ("CONNECT", "api.osir.com:443", [400, 405]),
+        ("TRACE", "/v1/domains", [405, 405]),
+        ("TRACK", "/v1/domains", [501, 405]),
+    ] {
+        let answer = gateway.send(format!(
+            "{method} {target} HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {key}\r\n\r\n"
+        ));
+        assert!(statuses.contains(&answer.status), "{method}: {answer:?}");
+    }
+    assert_eq!(upstream.received().len(), 0);
+    let address = gateway.running().https().to_string();
+    let mut session = Command::new("openssl")
+        .args([
+            "s_client",
+            "-connect",
+            &address,
+            "-servername",
+            "api.osir.com",
+            "-tls1_3",
+            "-ign_eof",
+        ])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("openssl is there");
+    let request = b"GET /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\ncontent-length: 1\r\n\r\n";
+    std::io::Write::write_all(session.stdin.as_mut().expect("piped"), request).expect("sent");
+    let output = session
+        .wait_with_output()
+        .expect("it ends when the gateway closes");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("Max Early Data: 0"), "{text}");
+}

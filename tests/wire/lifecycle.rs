@@ -220,3 +220,21 @@ fn explain_says_what_the_gateway_does() {
     );
     assert!(!answer.to_string().contains(&key));
 }
+
+#[test]
+fn a_second_gateway_on_the_same_port_does_not_start() {
+    let setup = Setup::before(Upstream::start().address);
+    let gateway = setup.start();
+    let folder = setup.start().stop();
+    let path = folder.path().join("gateway.yaml");
+    let taken = gateway.running().https();
+    let yaml = setup
+        .yaml()
+        .replacen("https: 127.0.0.1:0", &format!("https: {taken}"), 1);
+    std::fs::write(&path, yaml).expect("writable");
+    let config = portcullis::config::Config::load(&path).expect("valid");
+    let error = portcullis::app::start(&path, config)
+        .err()
+        .expect("the port is taken");
+    assert_eq!(error.to_string(), format!("cannot listen on {taken}"));
+}

@@ -9,10 +9,11 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
 
 use super::algorithm::SignatureAlgorithm;
 use super::key::VerificationKey;
-use super::members::{Members, WrongType};
+use super::members::Members;
 
 /// The longest token that is looked at, in bytes.
 pub const MAX_LEN: usize = 8 * 1024;
@@ -28,14 +29,16 @@ const CHANGING: [&str; 4] = ["b64", "crit", "enc", "zip"];
 /// from outside (RFC 8725 §3.12).
 const INTERNAL_TYPE: &str = "portcullis+jwt";
 
-/// A token whose signature was not checked yet. Of its claims only the issuer can be read, to
-/// choose the keys by.
+/// A token whose signature was not checked yet. Of its claims only the issuer was read, to choose
+/// the keys by; the rest is bytes until it is proven, so that a stranger's token takes no more
+/// memory than it is long.
 pub struct UnverifiedJwt<'a> {
     signed: &'a str,
     algorithm: SignatureAlgorithm,
     key_id: Option<String>,
     token_type: Option<String>,
-    claims: Members,
+    issuer: String,
+    claims: Vec<u8>,
     signature: Vec<u8>,
 }
 
@@ -68,22 +71,21 @@ impl<'a> UnverifiedJwt<'a> {
         let (signed, signature) = split(token)?;
         let (header, claims) = signed.split_once('.').ok_or(InvalidJwt::Malformed)?;
         let header = read_header(header)?;
+        let claims = decode(claims)?;
         Ok(UnverifiedJwt {
             signed,
             algorithm: algorithm(&header)?,
             key_id: text(&header, "kid")?,
             token_type: token_type(&header)?,
-            claims: Members::parse(&decode(claims)?).map_err(|_| InvalidJwt::Malformed)?,
+            issuer: peek_issuer(&claims)?,
+            claims,
             signature: decode(signature)?,
         })
     }
 
     /// The `iss` claim, which is not proven yet: good for choosing keys and for nothing else.
-    pub fn claimed_issuer(&self) -> Result<&str, InvalidJwt> {
-        match self.claims.string("iss") {
-            Ok(Some(issuer)) => Ok(issuer),
-            Ok(None) | Err(WrongType) => Err(InvalidJwt::Issuer),
-        }
+    pub fn claimed_issuer(&self) -> &str {
+        &self.issuer
     }
 
     /// The algorithm that the header names.
@@ -110,7 +112,7 @@ impl<'a> UnverifiedJwt<'a> {
         if !key.verifies(self.signed.as_bytes(), &self.signature) {
             return Err(InvalidJwt::Signature);
         }
-        Ok(self.claims)
+        Members::parse(&self.claims).map_err(|_| InvalidJwt::Malformed)
     }
 }
 
@@ -141,6 +143,19 @@ fn read_header(encoded: &str) -> Result<Members, InvalidJwt> {
         return Err(InvalidJwt::Protected);
     }
     Ok(header)
+}
+
+/// Passes over everything but `iss`. What is odd elsewhere is found when the claims are read.
+fn peek_issuer(claims: &[u8]) -> Result<String, InvalidJwt> {
+    #[derive(Deserialize)]
+    struct Peeked {
+        iss: String,
+    }
+    match serde_json::from_slice(claims) {
+        Ok(Peeked { iss }) => Ok(iss),
+        Err(error) if error.is_data() => Err(InvalidJwt::Issuer),
+        Err(_) => Err(InvalidJwt::Malformed),
+    }
 }
 
 fn algorithm(header: &Members) -> Result<SignatureAlgorithm, InvalidJwt> {
@@ -249,5 +264,23 @@ mod tests {
         let typed = token(r#"{"alg":"ES256","typ":"Application/AT+jwt"}"#);
         let jwt = UnverifiedJwt::parse(&typed).expect("well-formed");
         assert_eq!(jwt.token_type(), Some("at+jwt"));
+    }
+
+    #[test]
+    fn row_82_a_header_that_disagrees_with_its_key_is_refused_without_trying_the_signature() {
+        // RFC 8037 appendix A.2.
+        let jwk =
+            br#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let jwk = Members::parse(jwk).expect("an object");
+        let key = VerificationKey::from_jwk(&jwk, &[SignatureAlgorithm::Ed25519]).expect("a key");
+        for (algorithm, refusal) in [
+            ("ES256", InvalidJwt::Algorithm),
+            ("RS256", InvalidJwt::Algorithm),
+            ("EdDSA", InvalidJwt::Signature),
+        ] {
+            let token = token(&format!(r#"{{"alg":"{algorithm}"}}"#));
+            let jwt = UnverifiedJwt::parse(&token).expect("well-formed");
+            assert_eq!(jwt.verify(&key), Err(refusal), "{algorithm}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use crate::auth::{Failure, IssuerSettings, JwksSource, Refusal, SignatureAlgorithm, Unavailable};
 use crate::observe::Metrics;
-use crate::token::jwt::{Choice, KeySet, MAX_SET_LEN, VerificationKey};
+use crate::token::jwt::{Choice, KeySet, MAX_SET_LEN, UnusableKey, VerificationKey};
 
 use super::AccessTokensError;
 use https::HttpsOrigin;
@@ -174,12 +174,12 @@ fn read_file(path: &Path, settings: &IssuerSettings) -> Result<KeySet, AccessTok
         path: path.into(),
         source,
     })?;
-    warn_of_unusable(&settings.issuer, &keys);
+    warn_of_unusable(&settings.issuer, keys.unusable());
     Ok(keys)
 }
 
-fn warn_of_unusable(issuer: &str, keys: &KeySet) {
-    for (position, reason) in keys.unusable() {
+fn warn_of_unusable(issuer: &str, unusable: &[(usize, UnusableKey)]) {
+    for (position, reason) in unusable {
         tracing::warn!(issuer, position, %reason, "a key of the key set is not used");
     }
 }

@@ -153,7 +153,7 @@ impl<O: Origin> Refresher<O> {
             let fetched = self.fetch().await;
             self.count(&fetched);
             let (outcome, pause) = match fetched {
-                Ok((keys, max_age)) => (Outcome::Success, self.take(&keys, max_age)),
+                Ok((keys, max_age)) => (Outcome::Success, self.take(keys, max_age)),
                 Err(error) => (Outcome::Failure, self.endure(&error)),
             };
             // After the set is in place: whoever waited finds it.
@@ -175,12 +175,13 @@ impl<O: Origin> Refresher<O> {
     }
 
     /// Puts a good set in place; says when to fetch again.
-    fn take(&mut self, keys: &KeySet, max_age: Option<Duration>) -> Duration {
+    fn take(&mut self, keys: KeySet, max_age: Option<Duration>) -> Duration {
         self.failures = 0;
         self.last_success = Some(Instant::now());
-        if self.published.publish(keys.clone()) == Change::Changed {
+        let unusable = keys.unusable().to_vec();
+        if self.published.publish(keys) == Change::Changed {
             unpoisoned(&self.shared.unknown).clear();
-            warn_of_unusable(&self.issuer, keys);
+            warn_of_unusable(&self.issuer, &unusable);
             tracing::info!(issuer = self.issuer, "new signing keys");
         }
         refresh_after(max_age, Chance::draw())
