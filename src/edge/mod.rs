@@ -97,11 +97,13 @@ pub struct ConnectionLimits {
     pub connections_per_address: usize,
     /// From accept to a finished TLS handshake.
     pub handshake: Duration,
-    /// From a request head's first byte to its last.
+    /// From a request head's first byte to its last, and from a connection's beginning to its
+    /// first request.
     pub header: Duration,
     /// From an answer's end to the next request's first byte.
     pub idle: Duration,
-    /// Between two reads of a request body, and for an answer's bytes to be taken.
+    /// Between two reads of a request body, and for an answer's bytes to be taken (HTTP/2: each
+    /// answer's, behind its own window).
     pub body_idle: Duration,
     /// Bytes of a request head; past it 431.
     pub header_bytes: usize,
