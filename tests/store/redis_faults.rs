@@ -283,6 +283,38 @@ async fn a_server_that_is_too_old_is_refused() {
     );
 }
 
+/// As when a firewall forgets a connection: nothing comes back, and nothing says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_missed_a_deadline_is_replaced() {
+    let store = open(nowhere(forgets_its_first_connection()));
+    let error = store.ping().await.expect_err("silence");
+    assert!(matches!(error, StoreError::Deadline(_)), "{error:?}");
+    store.ping().await.expect("another connection answers");
+}
+
+/// Answers the look at the server on each connection, and `PING` on each but the first.
+fn forgets_its_first_connection() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.expect("a connection");
+            std::thread::spawn(move || {
+                let mut bytes = [0; 1024];
+                while let Ok(length @ 1..) = stream.read(&mut bytes) {
+                    let answer = match bytes[..length].windows(4).any(|word| word == b"INFO") {
+                        true => "$19\r\nredis_version:7.0.0\r\n",
+                        false if number > 0 => "+PONG\r\n",
+                        false => "",
+                    };
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+            });
+        }
+    });
+    port
+}
+
 /// Answers the first bytes on each connection with `says` and then says nothing more; the thread
 /// ends with the process.
 fn impostor(says: &'static str) -> u16 {

@@ -191,6 +191,8 @@ async fn an_id_that_was_claimed_for_another_ids_key_is_nobodys() {
     // Whoever claimed it and comes back frees it.
     stray.digest = key.digest;
     assert_eq!(create_one(&store, &stray).await, CreateKey::Exists);
+    let listed: Vec<String> = server.command(&["ZRANGE", "pc:kids", "0", "-1"]);
+    assert_eq!(listed, ["key_a"]);
     create(&store, &named("key_stray")).await;
 }
 
@@ -300,6 +302,26 @@ async fn denials_are_kept_for_ninety_days() {
     let mut expected = [key.record.id.as_str(), "recent"];
     expected.sort_unstable();
     assert_eq!(ids, expected);
+}
+
+#[tokio::test]
+async fn a_denial_never_moves_back_in_time() {
+    let server = RedisServer::start();
+    let store = open(&server.settings());
+    let key = new_key();
+    create(&store, &key).await;
+    let later = now().plus(Duration::from_secs(60));
+    let (member, score) = (
+        format!("key:{}", key.record.id),
+        later.as_millis().to_string(),
+    );
+    let _: u64 = server.command(&["ZADD", "pc:{rev}:nb", &score, &member]);
+    let _first = store
+        .revoke_key(&key.record.id, now())
+        .await
+        .expect("it answers");
+    let denials = store.denials().await.expect("it answers").entries;
+    assert_eq!((denials.len(), denials[0].at), (1, later));
 }
 
 #[tokio::test]

@@ -39,8 +39,8 @@ impl Fault {
     }
 
     /// For errors of the introduction, whose commands hold the password. Redis quotes the
-    /// arguments of a command that it does not know (`rename-command AUTH ""`), so only the
-    /// error's code is kept.
+    /// arguments of a command that it does not know (`rename-command AUTH ""`). The crate drops
+    /// that text for `AUTH` today; so as not to rely on it, only the error's code is kept.
     pub(super) fn introduction(error: RedisError) -> Fault {
         if error.is_io_error() {
             return Fault::away(error);
