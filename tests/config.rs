@@ -630,7 +630,7 @@ fn everything() -> [Value; 2] {
         .extend(rest.as_object().expect("a map").clone());
     one["credentials"]["checksum"] = json!("optional");
     one["credentials"]["cache"] =
-        json!({ "capacity": 1, "fresh": "1s", "stale": "1s", "negative": "1s" });
+        json!({ "capacity": 1, "fresh": "1s", "stale": "3s", "negative": "1s" });
     one["upstreams"]["domains"] = json!({
         "endpoints": ["https://one.internal", "h2c://[::1]:9"], "ca": "certs/gateway.pem", "timeout": "1s",
         "connect_timeout": "1s", "idle_timeout": "1s", "keep_alive": "1s", "environment": "test",

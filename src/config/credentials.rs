@@ -11,6 +11,9 @@ use super::file::Literal;
 
 const PEPPER: &str = "add pepper: { file: data/pepper }; make the file with `umask 077; openssl rand -hex 32 > data/pepper`";
 
+/// The least time for which the log's last word can be trusted.
+const SHORTEST_STALE: Duration = Duration::from_secs(3);
+
 /// Reads `credentials`.
 pub(super) fn read(root: &Section<'_>) -> Option<CredentialSettings> {
     let hint = "add credentials: { realm: …, prefix: …, pepper: { file: data/pepper } }";
@@ -97,6 +100,13 @@ fn cache(section: &Section<'_>) -> Option<CacheSettings> {
         written("stale").report(
             "`stale` is shorter than `fresh`",
             "stale is the bound of all that is served; it includes the time of `fresh`",
+        );
+    }
+    // On a quiet log the last word is one to two seconds old: a shorter bound refuses everything.
+    if stale.is_some_and(|stale| stale < SHORTEST_STALE) {
+        written("stale").report(
+            "`stale` is shorter than 3s",
+            "the store's log is confirmed about once a second; write 3s or more",
         );
     }
     Some(CacheSettings {

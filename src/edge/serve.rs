@@ -58,7 +58,7 @@ pub async fn serve<H: Handler>(
             (tcp, address) = accept_on(http.as_ref()) => {
                 worker.admit(&mut connections, tcp, address, Door::Plain);
             }
-            Some(ended) = connections.join_next() => report(ended),
+            Some(ended) = connections.join_next() => worker.report(ended),
         }
     }
     worker.admit_the_queued(&mut connections, https, Door::Tls);
@@ -67,7 +67,7 @@ pub async fn serve<H: Handler>(
     }
     let drained = async {
         while let Some(ended) = connections.join_next().await {
-            report(ended);
+            worker.report(ended);
         }
     };
     if tokio::time::timeout(drain, drained).await.is_err() {
@@ -104,14 +104,6 @@ async fn accept_on(listener: Option<&TcpListener>) -> (TcpStream, SocketAddr) {
     }
 }
 
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!("a bug cost a connection");
-    }
-}
-
 /// Which listener a connection came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Door {
@@ -126,6 +118,16 @@ struct Worker<H> {
 }
 
 impl<H: Handler> Worker<H> {
+    /// A bug outside the handler costs one connection, and is counted like one inside.
+    fn report(&self, ended: Result<(), tokio::task::JoinError>) {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            self.edge.metrics.panics.inc();
+            tracing::error!("a bug cost a connection");
+        }
+    }
+
     /// Closes a listener. What the kernel has queued on it would be reset by that, and no other
     /// worker would get it: these clients are connected already, so they are served too.
     fn admit_the_queued(&self, connections: &mut JoinSet<()>, listener: TcpListener, door: Door) {

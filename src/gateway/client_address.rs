@@ -2,13 +2,14 @@
 //!
 //! Only a peer in `trusted_proxies` is believed about the addresses behind it, and only hop by hop
 //! from the right: the first address that is not a trusted proxy is the client (`security.md` row
-//! 77). Invariant: an untrusted peer's own fields change nothing.
+//! 77). `Forwarded` (RFC 7239) is read where there is no `X-Forwarded-For`. Invariant: an untrusted peer's own fields change nothing.
 
 use std::net::IpAddr;
 
 use http::header::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
+const FORWARDED: HeaderName = http::header::FORWARDED;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The client, and what to tell the upstream about the way here.
@@ -34,21 +35,45 @@ pub(super) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Forwar
     if trusted.is_empty() || !is_trusted(&peer) {
         return forwarded;
     }
-    let fields = headers
-        .get_all(X_FORWARDED_FOR)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut said: Vec<&str> = fields
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
+    let mut said: Vec<Option<IpAddr>> = match headers.contains_key(X_FORWARDED_FOR) {
+        true => elements(headers, &X_FORWARDED_FOR)
+            .map(|text| text.parse().ok())
+            .collect(),
+        false => elements(headers, &FORWARDED).map(forwarded_for).collect(),
+    };
     while is_trusted(&forwarded.client)
-        && let Some(address) = said.pop().and_then(|text| text.parse::<IpAddr>().ok())
+        && let Some(address) = said.pop().flatten()
     {
         forwarded.client = address.to_canonical();
         forwarded.hops.insert(0, forwarded.client);
     }
     forwarded
+}
+
+/// The elements of a list field, over all its lines.
+fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
+/// The address in `for=192.0.2.1`, `for="192.0.2.1:80"` or `for="[2001:db8::1]:80"` (RFC 7239 §6);
+/// `None` for an obfuscated name, which ends the chain that can be believed.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let pairs = element
+        .split(';')
+        .filter_map(|pair| pair.trim().split_once('='));
+    let mut nodes = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for"));
+    let (Some((_, node)), None) = (nodes.next(), nodes.next()) else {
+        return None;
+    };
+    let node = node.trim_matches('"');
+    match node.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next()?.parse().ok(),
+        None => node.split(':').next()?.parse().ok(),
+    }
 }
 
 impl Forwarded {
@@ -106,6 +131,31 @@ mod tests {
                 "203.0.113.9, 10.0.0.1, 10.0.0.2".into()
             )
         );
+    }
+
+    #[test]
+    fn row_77_forwarded_is_read_in_the_same_way() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().expect("a net")];
+        let client = |peer: &str, field: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.append(FORWARDED, HeaderValue::from_static(field));
+            of(address(peer), &headers, &trusted).client.to_string()
+        };
+        for (field, expected) in [
+            ("for=203.0.113.9", "203.0.113.9"),
+            (
+                "For=\"203.0.113.9:47011\";proto=http;by=10.0.0.2",
+                "203.0.113.9",
+            ),
+            ("for=6.6.6.6, for=203.0.113.9, for=10.0.0.1", "203.0.113.9"),
+            ("for=\"[2001:db8::7]:80\"", "2001:db8::7"),
+            ("for=203.0.113.9, for=_hidden", "10.0.0.2"),
+            ("for=203.0.113.9;for=6.6.6.6", "10.0.0.2"),
+            ("proto=https", "10.0.0.2"),
+        ] {
+            assert_eq!(client("10.0.0.2", field), expected, "{field}");
+        }
+        assert_eq!(client("203.0.113.1", "for=6.6.6.6"), "203.0.113.1");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use http::{Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::client_address::{self, Forwarded};
+use super::path::is_path_byte;
 use super::{CanonicalPath, GatewaySettings, Reason};
 use crate::edge::{Malformed, TlsPeer};
 
@@ -245,34 +246,9 @@ fn upgrade(method: &Method, headers: &HeaderMap, body: &Incoming) -> Result<(), 
 
 /// RFC 3986 §3.4, so that no other reader ends the query somewhere else.
 fn acceptable_query(query: Option<&str>) -> Result<(), Reason> {
-    let allowed = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'-' | b'.'
-                    | b'_'
-                    | b'~'
-                    | b'!'
-                    | b'$'
-                    | b'&'
-                    | b'\''
-                    | b'('
-                    | b')'
-                    | b'*'
-                    | b'+'
-                    | b','
-                    | b';'
-                    | b'='
-                    | b':'
-                    | b'@'
-                    | b'/'
-                    | b'?'
-                    | b'%'
-                    | b'['
-                    | b']'
-                    | b'|'
-            )
-    };
+    // Brackets and bars are sent bare by browsers, and no parser reads them otherwise.
+    let more = |byte: u8| matches!(byte, b';' | b'?' | b'%' | b'[' | b']' | b'|');
+    let allowed = |byte: u8| is_path_byte(byte) || more(byte);
     match query.unwrap_or_default().bytes().all(allowed) {
         true => Ok(()),
         false => Err(Reason::Path),

@@ -183,10 +183,13 @@ impl Gateway {
     }
 
     /// The client's request id if it is well-formed, else a new one.
-    pub(super) fn request_id<B>(&self, request: Option<&Request<B>>) -> HeaderValue {
-        let live = self.parts.live.load();
-        self.ids
-            .of(request.map(Request::headers), live.authenticator().form())
+    pub(super) fn request_id<B>(
+        &self,
+        worker: &Worker,
+        request: Option<&Request<B>>,
+    ) -> HeaderValue {
+        let form = worker.live.authenticator().form();
+        self.ids.of(request.map(Request::headers), form)
     }
 }
 

@@ -66,9 +66,9 @@ impl Handler for Gateway {
                 .with_label_values(&[malformed.label()])
                 .inc();
         }
-        let id = self.request_id(request.as_ref().ok());
-        let mut record = Record::start(self.recorder(), peer.address().ip(), id);
         let worker = self.worker();
+        let id = self.request_id(&worker, request.as_ref().ok());
+        let mut record = Record::start(self.recorder(), peer.address().ip(), id);
         let steps = Gateway::admit_and_forward(&worker, peer, request, &mut record);
         match respond::catch_panic(steps).await {
             Some(Ok(answer)) => respond::forwarded(answer, record),
@@ -85,9 +85,10 @@ impl Handler for Gateway {
         peer: PlainPeer,
         request: Result<Request<Incoming>, Malformed>,
     ) -> Response<ResponseBody> {
-        let id = self.request_id(request.as_ref().ok());
+        let worker = self.worker();
+        let id = self.request_id(&worker, request.as_ref().ok());
         let record = Record::start(self.recorder(), peer.address.ip(), id);
-        plaintext::refuse(self, &self.worker(), request.ok(), record).await
+        plaintext::refuse(self, &worker, request.ok(), record).await
     }
 }
 

@@ -49,7 +49,7 @@ fn plain(raw: &str) -> bool {
 
 /// `pchar` without percent-encodings, and `/` (RFC 3986 §3.3); without `;`, after which Java servers
 /// drop the rest of a segment, so that `/admin;x` is `/admin` to them (security.md row 67).
-const fn is_path_byte(byte: u8) -> bool {
+pub(super) const fn is_path_byte(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(
             byte,

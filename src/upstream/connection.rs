@@ -15,25 +15,28 @@ use tokio_rustls::client::TlsStream;
 use super::target::{Address, Tls};
 use super::{Protocol, UpstreamError};
 
-/// The bytes of a connection.
+/// A connection, counted as long as it lives.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(super) struct Stream {
+    bytes: Bytes,
+    _counted: Counted,
+}
+
+#[derive(Debug)]
+enum Bytes {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A connection that counts in a gauge as long as it lives.
+/// One place in the gauge of open connections.
 #[derive(Debug)]
-pub(super) struct Counted<I> {
-    io: I,
-    gauge: IntGauge,
-}
+struct Counted(IntGauge);
 
 /// A connection, and the HTTP version to speak on it.
 #[derive(Debug)]
 pub(super) enum Opened {
-    Http1(Counted<Stream>),
-    Http2(Counted<Stream>),
+    Http1(Stream),
+    Http2(Stream),
 }
 
 /// Opens a connection within `deadline`.
@@ -45,22 +48,25 @@ pub(super) async fn open(
     let opening = async {
         let tcp = connect(address).await.map_err(UpstreamError::Connect)?;
         match &address.tls {
-            None => Ok(Stream::Plain(tcp)),
+            None => Ok(Bytes::Plain(tcp)),
             Some(tls) => handshake(tcp, tls).await.map_err(UpstreamError::Tls),
         }
     };
-    let stream = tokio::time::timeout(deadline, opening)
+    let bytes = tokio::time::timeout(deadline, opening)
         .await
         .map_err(|_| UpstreamError::ConnectTimeout)??;
-    let http2 = match (&stream, address.endpoint.protocol) {
-        (Stream::Tls(tls), _) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
-        (Stream::Plain(_), protocol) => protocol == Protocol::H2c,
+    let http2 = match (&bytes, address.endpoint.protocol) {
+        (Bytes::Tls(tls), _) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        (Bytes::Plain(_), protocol) => protocol == Protocol::H2c,
     };
-    let counted = Counted::new(stream, gauge);
+    let stream = Stream {
+        bytes,
+        _counted: Counted::new(gauge),
+    };
     Ok(if http2 {
-        Opened::Http2(counted)
+        Opened::Http2(stream)
     } else {
-        Opened::Http1(counted)
+        Opened::Http1(stream)
     })
 }
 
@@ -74,75 +80,32 @@ async fn connect(address: &Address) -> io::Result<TcpStream> {
     Ok(tcp)
 }
 
-async fn handshake(tcp: TcpStream, tls: &Tls) -> io::Result<Stream> {
+async fn handshake(tcp: TcpStream, tls: &Tls) -> io::Result<Bytes> {
     let connector = TlsConnector::from(Arc::clone(&tls.config));
-    Ok(Stream::Tls(Box::new(
+    Ok(Bytes::Tls(Box::new(
         connector.connect(tls.name.clone(), tcp).await?,
     )))
 }
 
-impl<I> Counted<I> {
-    fn new(io: I, gauge: &IntGauge) -> Counted<I> {
+impl Counted {
+    fn new(gauge: &IntGauge) -> Counted {
         gauge.inc();
-        Counted {
-            io,
-            gauge: gauge.clone(),
-        }
+        Counted(gauge.clone())
     }
 }
 
-impl<I> Drop for Counted<I> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.gauge.dec();
-    }
-}
-
-impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Counted<I> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        self.0.dec();
     }
 }
 
 /// Passes a poll on to whichever stream it is.
 macro_rules! either {
     ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Stream::Plain($stream) => $call,
-            Stream::Tls($stream) => $call,
+        match &mut $self.get_mut().bytes {
+            Bytes::Plain($stream) => $call,
+            Bytes::Tls($stream) => $call,
         }
     };
 }
@@ -175,9 +138,9 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
+        match &self.bytes {
+            Bytes::Plain(stream) => stream.is_write_vectored(),
+            Bytes::Tls(stream) => stream.is_write_vectored(),
         }
     }
 

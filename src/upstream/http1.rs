@@ -18,14 +18,14 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::RequestBody;
-use super::connection::{Counted, Stream};
+use super::connection::Stream;
 use super::pool::IdleHttp1;
 use super::response_guard::{HeadSignal, ResponseGuard};
 
 /// A connection that one request has for itself.
 pub(super) struct Http1 {
     sender: SendRequest<RequestBody>,
-    driver: Connection<TokioIo<ResponseGuard<Counted<Stream>>>, RequestBody>,
+    driver: Connection<TokioIo<ResponseGuard<Stream>>, RequestBody>,
     driver_ended: bool,
     head: HeadSignal,
     home: Weak<IdleHttp1>,
@@ -47,7 +47,7 @@ const MAX_HEAD: usize = 64 * 1024;
 
 impl Http1 {
     pub(super) async fn handshake(
-        stream: Counted<Stream>,
+        stream: Stream,
         home: &Rc<IdleHttp1>,
     ) -> Result<Box<Http1>, hyper::Error> {
         let head = HeadSignal::default();

@@ -9,7 +9,7 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::RequestBody;
-use super::connection::{Counted, Stream};
+use super::connection::Stream;
 
 /// Spawns onto the worker's own thread.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +26,7 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Sets the connection up and starts its task.
-pub(super) async fn handshake(
-    stream: Counted<Stream>,
-) -> Result<SendRequest<RequestBody>, hyper::Error> {
+pub(super) async fn handshake(stream: Stream) -> Result<SendRequest<RequestBody>, hyper::Error> {
     let (sender, driver) = Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)

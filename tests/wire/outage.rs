@@ -96,7 +96,7 @@ fn past_the_bound_nothing_is_trusted_any_more() {
     let upstream = Upstream::start();
     let mut redis = RedisServer::start();
     let mut setup = before(&redis, &upstream);
-    setup.credentials = ", cache: { fresh: 500ms, stale: 1500ms }".into();
+    setup.credentials = ", cache: { fresh: 500ms, stale: 3s }".into();
     let gateway = setup.start();
     let (_, known) = gateway.key(&["domains:read"]);
     assert_eq!(gateway.get(&format!("x-api-key: {known}\r\n")).status, 200);
@@ -105,10 +105,7 @@ fn past_the_bound_nothing_is_trusted_any_more() {
     eventually("the lease ends", || {
         (gateway.get(&format!("x-api-key: {known}\r\n")).status == 503).then_some(())
     });
-    assert!(
-        away.elapsed() < Duration::from_secs(5),
-        "the bound was 1.5 s"
-    );
+    assert!(away.elapsed() < Duration::from_millis(6500), "the bound was 3 s");
     unavailable(&gateway, &known);
 }
 
