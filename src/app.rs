@@ -85,7 +85,7 @@ pub enum AppError {
     #[error(transparent)]
     Live(#[from] LiveError),
     /// The store cannot be opened.
-    #[error("the store cannot be opened: {0}")]
+    #[error("the store cannot be opened")]
     Store(#[from] StoreError),
     /// The machine gave no thread or signal handler.
     #[error("the machine refused a thread or a signal handler")]

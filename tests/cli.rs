@@ -584,6 +584,144 @@ impl Drop for Dev {
     }
 }
 
+/// `portcullis serve`, ended by its process id.
+struct Served(Child);
+
+impl Served {
+    fn start(home: &Home) -> Served {
+        let child = portcullis(home.folder.path())
+            .arg("serve")
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(home.path("serve.log")).expect("made"))
+            .spawn()
+            .expect("starts");
+        let mut served = Served(child);
+        eventually(|| {
+            assert!(
+                served.0.try_wait().expect("a child").is_none(),
+                "{}",
+                home.read("serve.log")
+            );
+            home.read("serve.log").contains("\"serving\"").then_some(())
+        });
+        served
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_file_that_is_broken_meanwhile_keeps_nobody_from_revoking_a_key() {
+    let home = Home::build();
+    let config = CONFIG.replace("admin: off", "admin: unix:data/admin.sock");
+    home.write("gateway.yaml", &config);
+    let key = home.run(&[
+        "key",
+        "create",
+        "--account",
+        "a",
+        "--name",
+        "n",
+        "--scope",
+        "domains:read",
+        "--format",
+        "json",
+    ]);
+    let id = text(&key.succeeds().json()["id"]);
+    let _served = Served::start(&home);
+    home.write(
+        "gateway.yaml",
+        &config.replace("scopes: [domains:read]", "scopes: [domains:raed]"),
+    );
+    let run = home.run(&["key", "revoke", &id]).succeeds();
+    assert!(
+        run.stderr().contains("gateway.yaml is not valid"),
+        "{run:?}"
+    );
+    let shown = home
+        .run(&["key", "show", &id, "--format", "json"])
+        .succeeds()
+        .json();
+    assert!(!shown["revoked_at"].is_null(), "{shown}");
+    assert_eq!(
+        home.run(&["explain", "GET", "/v1/domains"]).code(),
+        1,
+        "it answers, and denies"
+    );
+}
+
+#[test]
+fn certs_leaves_someones_own_certificate_alone() {
+    let home = Home::build();
+    for name in ["ca.pem", "ca-key.pem"] {
+        fs::remove_file(home.path("certs").join(name)).expect("removed");
+    }
+    let (cert, key) = (
+        home.read("certs/gateway.pem"),
+        home.read("certs/gateway-key.pem"),
+    );
+    let run = home.run(&["certs"]);
+    assert_eq!(run.code(), 1);
+    assert!(
+        run.stderr().contains("gateway.pem: not made here"),
+        "{run:?}"
+    );
+    assert_eq!(
+        (
+            home.read("certs/gateway.pem"),
+            home.read("certs/gateway-key.pem")
+        ),
+        (cert, key)
+    );
+    assert!(!home.path("certs/ca.pem").exists());
+}
+
+#[test]
+fn explain_and_check_know_what_intake_refuses() {
+    let home = Home::build();
+    let explain = |arguments: &[&str]| {
+        let mut all = vec!["explain", "--format", "json"];
+        all.extend(arguments);
+        home.run(&all).json()
+    };
+    let status = |arguments: &[&str]| explain(arguments)["status"].as_u64();
+    let scopes = ["--scopes", "domains:read"];
+    assert_eq!(
+        status(&["FOO", "/v1/domains", scopes[0], scopes[1]]),
+        Some(501)
+    );
+    assert_eq!(
+        status(&["get", "/v1/domains", scopes[0], scopes[1]]),
+        Some(501)
+    );
+    let host = |host| status(&["GET", "/v1/domains", scopes[0], scopes[1], "--host", host]);
+    assert_eq!(
+        (host("api.osir.com"), host("other.example")),
+        (Some(200), Some(421))
+    );
+    home.write(
+        "gateway.yaml",
+        &CONFIG.replace(
+            "    upstream: domains
+",
+            "    upstream: domains
+    hosts: [other.example]
+",
+        ),
+    );
+    let run = home.run(&["check"]);
+    assert_eq!(run.code(), 1);
+    assert!(
+        run.stderr().contains("no certificate covers other.example"),
+        "{run:?}"
+    );
+}
+
 /// Until it is there; a process that starts has no channel to tell it by.
 fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     for _ in 0..3_000 {
@@ -663,6 +801,19 @@ fn dev_starts_from_nothing_survives_a_restart_and_is_managed_over_its_admin_api(
 
     let again = Dev::start(folder.path());
     assert_eq!(again.ready["keys"], keys, "the keys survive a restart");
+
+    // A second one that cannot start changes nothing of the first.
+    let config = fs::read_to_string(state.join("gateway.yaml")).expect("there");
+    let second = portcullis(folder.path())
+        .args(["dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        .args(["--metrics", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .output()
+        .expect("runs");
+    assert_eq!(Run(second).code(), 1);
+    assert_eq!(
+        fs::read_to_string(state.join("gateway.yaml")).expect("there"),
+        config
+    );
     again.stop();
 }
 

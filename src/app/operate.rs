@@ -21,6 +21,7 @@ use crate::edge::Edge;
 use crate::gateway::GatewayParts;
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditOutcome, Metrics};
 use crate::policy::{self, ExplainRequest};
+use crate::secret::Secret;
 use crate::store::Store;
 
 /// What there is to operate.
@@ -140,8 +141,9 @@ impl Operations {
         let config = loaded
             .map_err(|_| ReloadError::Bug)?
             .map_err(AppError::Config)?;
-        if let Some(key) = needs_restart(&self.first, &config) {
-            return Err(ReloadError::NeedsRestart(key));
+        let keys = needs_restart(&self.first, &config);
+        if !keys.is_empty() {
+            return Err(ReloadError::NeedsRestart(keys.join(", ")));
         }
         let policy = self.source.policy(&config).await?;
         // Last of what can fail, and itself all or nothing.
@@ -166,54 +168,50 @@ enum ReloadError {
     #[error("the configuration could not be read: a bug")]
     Bug,
     #[error("{0} cannot change while the gateway runs: restart it")]
-    NeedsRestart(&'static str),
+    NeedsRestart(String),
 }
 
-/// The first setting that differs and that a running process cannot take over.
-fn needs_restart(first: &Config, next: &Config) -> Option<&'static str> {
-    let differs = |old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
-        format!("{old:?}") != format!("{new:?}")
+/// The settings that differ and that a running process cannot take over, as docs/configuration.md
+/// lists them.
+fn needs_restart(first: &Config, next: &Config) -> Vec<&'static str> {
+    let (old, new) = (&first.credentials, &next.credentials);
+    let (old_admin, new_admin) = (&first.admin, &next.admin);
+    let stores = (format!("{:?}", first.store), format!("{:?}", next.store));
+    let pepper = |config: &Config| config.credentials.pepper.digest("the same pepper");
+    let token = |config: &Config| {
+        config
+            .admin
+            .token
+            .clone()
+            .unwrap_or_else(|| Secret::new(""))
     };
     [
-        ("listen.https", differs(&first.edge.https, &next.edge.https)),
-        ("listen.http", differs(&first.edge.http, &next.edge.http)),
-        (
-            "listen.metrics",
-            differs(&first.admin.metrics, &next.admin.metrics),
-        ),
-        (
-            "listen.admin",
-            differs(&first.admin.admin, &next.admin.admin),
-        ),
-        (
-            "limits or timeouts",
-            differs(&first.edge.limits, &next.edge.limits),
-        ),
-        ("store", differs(&first.store, &next.store)),
-        (
-            "credentials.prefix",
-            first.credentials.prefix != next.credentials.prefix,
-        ),
-        (
-            "credentials.checksum",
-            first.credentials.checksum != next.credentials.checksum,
-        ),
-        (
-            "credentials.cache",
-            first.credentials.cache != next.credentials.cache,
-        ),
+        ("listen.https", first.edge.https != next.edge.https),
+        ("listen.http", first.edge.http != next.edge.http),
+        ("listen.metrics", old_admin.metrics != new_admin.metrics),
+        ("listen.admin", old_admin.admin != new_admin.admin),
+        ("admin_token", !token(first).matches(&token(next))),
+        ("limits and timeouts", first.edge.limits != next.edge.limits),
+        ("store", stores.0 != stores.1),
+        ("credentials.prefix", old.prefix != new.prefix),
+        ("credentials.pepper", pepper(first) != pepper(next)),
+        ("credentials.checksum", old.checksum != new.checksum),
+        ("credentials.cache", old.cache != new.cache),
+        ("internal_token", first.internal_key != next.internal_key),
         ("access_log", first.access_log != next.access_log),
-        ("audit_log", first.admin.audit != next.admin.audit),
+        ("audit_log", old_admin.audit != new_admin.audit),
         ("workers", first.workers != next.workers),
     ]
     .into_iter()
-    .find_map(|(key, differs)| differs.then_some(key))
+    .filter_map(|(key, differs)| differs.then_some(key))
+    .collect()
 }
 
 #[async_trait::async_trait]
 impl LiveGateway for Operations {
     async fn explain(&self, request: ExplainRequest) -> Value {
-        policy::explain(&self.gateway.live.load_full(), &request).await
+        let covers = |host: &str| self.edge.covers(host);
+        policy::explain(&self.gateway.live.load_full(), covers, &request).await
     }
 
     fn routes(&self) -> Value {

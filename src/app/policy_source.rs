@@ -14,6 +14,7 @@ use super::AppError;
 use crate::auth::{AccessTokens, Authenticator, Follower, Lease, Revocation};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::edge::Edge;
 use crate::gateway::Live;
 use crate::observe::Metrics;
 use crate::policy::{self, ExplainRequest};
@@ -102,13 +103,14 @@ async fn access_tokens(
 /// Explains a request under a configuration that does not run here; asks the store directly.
 pub async fn explain_offline(config: &Config, request: &ExplainRequest) -> Result<Value, AppError> {
     let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
+    let edge = Edge::new(&config.edge, Arc::clone(&metrics))?;
     let store = crate::store::open(&config.store, &clock, &metrics)?;
     let control = Handle::current();
     let (source, live, follower) =
         PolicySource::new(config, &store, control, clock, metrics).await?;
     let following = tokio::spawn(follower.run());
     wait_until_fresh(&source, Duration::from_secs(2)).await;
-    let explanation = policy::explain(&live, request).await;
+    let explanation = policy::explain(&live, |host| edge.covers(host), request).await;
     following.abort();
     Ok(explanation)
 }

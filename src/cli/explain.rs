@@ -52,10 +52,10 @@ async fn ask(cli: &Cli, request: &ExplainRequest) -> Result<Value, Failure> {
     if let Some(client) = manage::client_of_environment()? {
         return Ok(client.explain(request).await?);
     }
-    let config = cli.load_config()?;
-    match manage::running_gateway(&config).await? {
+    let (client, config) = manage::gateway_or_config(cli).await?;
+    match client {
         Some(client) => Ok(client.explain(request).await?),
-        None => Ok(crate::app::explain_offline(&config, request).await?),
+        None => Ok(crate::app::explain_offline(&config?, request).await?),
     }
 }
 

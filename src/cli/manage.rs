@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::admin::{AdminAddress, AdminClient, ClientError};
+use crate::admin::{AdminAddress, AdminClient, AdminSettings, ClientError};
 use crate::auth::{KeyDesk, KeyDeskParts};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -31,10 +31,11 @@ impl Desk {
         if let Some(client) = client_of_environment()? {
             return Ok(Desk::Gateway(client));
         }
-        let config = cli.load_config()?;
-        if let Some(client) = running_gateway(&config).await? {
+        let (client, config) = gateway_or_config(cli).await?;
+        if let Some(client) = client {
             return Ok(Desk::Gateway(client));
         }
+        let config = config?;
         Ok(Desk::Store(Box::new(open_store(&config)?)))
     }
 
@@ -63,12 +64,34 @@ pub(super) fn client_of_environment() -> Result<Option<AdminClient>, Failure> {
     Ok(Some(AdminClient::new(address, token.as_ref())?))
 }
 
-/// The admin API that the configuration names, if a gateway answers there.
-pub(super) async fn running_gateway(config: &Config) -> Result<Option<AdminClient>, Failure> {
-    let Some(address) = &config.admin.admin else {
+/// The gateway that the configuration names, if one answers there, and the configuration. A file
+/// that is not valid any more does not keep the running gateway from being reached.
+pub(super) async fn gateway_or_config(
+    cli: &Cli,
+) -> Result<(Option<AdminClient>, Result<Config, Failure>), Failure> {
+    let config = cli.load_config();
+    let settings = match &config {
+        Ok(config) => Some(config.admin.clone()),
+        Err(_) => Config::operator(&cli.config),
+    };
+    let client = match settings {
+        Some(settings) => running_gateway(&settings).await?,
+        None => None,
+    };
+    if client.is_some() && config.is_err() {
+        let file = cli.config.display();
+        eprintln!(
+            "warning: {file} is not valid; the running gateway goes on with what it read before"
+        );
+    }
+    Ok((client, config))
+}
+
+async fn running_gateway(settings: &AdminSettings) -> Result<Option<AdminClient>, Failure> {
+    let Some(address) = &settings.admin else {
         return Ok(None);
     };
-    let client = AdminClient::new(address.clone(), config.admin.token.as_ref())?;
+    let client = AdminClient::new(address.clone(), settings.token.as_ref())?;
     match client.probe().await {
         Ok(()) => Ok(Some(client)),
         Err(ClientError::NotRunning { .. }) => Ok(None),

@@ -105,6 +105,19 @@ impl Config {
         Config::parse(&name, &text, base)
     }
 
+    /// Where the operator's listeners are, whatever else is wrong with a file: a typing error in
+    /// a route must not keep anyone from revoking a key on the gateway that runs.
+    pub fn operator(path: &Path) -> Option<AdminSettings> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        let report = Report::new("", &text, base);
+        let tree = raw::parse(&text).ok()?;
+        Field::document(&report, &tree).section(|root| {
+            let listeners = listen::listeners(root)?;
+            Some(listen::operator(root)?.with(listeners))
+        })
+    }
+
     /// Reads a configuration from `text`, and the files that it names relative to `base`.
     /// `name` stands for the file in messages.
     ///

@@ -13,6 +13,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
+use x509_parser::prelude::{ParsedExtension, X509Certificate};
 
 use crate::clock::{Clock, Timestamp};
 
@@ -50,6 +51,9 @@ pub enum MakeError {
     /// A name that no certificate can carry, or a CA key that cannot be read.
     #[error("the certificate cannot be made")]
     Certificate(#[from] rcgen::Error),
+    /// A server certificate or key that this CA did not make: someone's own.
+    #[error("{}: not made here; move it away, or choose another folder with --out", .0.display())]
+    Foreign(PathBuf),
     /// A file.
     #[error("{}", path.display())]
     File {
@@ -61,7 +65,7 @@ pub enum MakeError {
 }
 
 /// Makes a server certificate for `hosts` in `folder`, and the CA if there is none yet. A server
-/// certificate that is there is replaced.
+/// certificate that is there is replaced if it was made here, and else left alone.
 pub fn make(folder: &Path, hosts: &[String]) -> Result<CertificatePaths, MakeError> {
     fs::create_dir_all(folder).map_err(failed(folder))?;
     let paths = CertificatePaths {
@@ -69,12 +73,47 @@ pub fn make(folder: &Path, hosts: &[String]) -> Result<CertificatePaths, MakeErr
         cert: folder.join("gateway.pem"),
         key: folder.join("gateway-key.pem"),
     };
+    refuse_foreign(&paths)?;
     let authority = Authority::keep_or_make(&paths.ca, &folder.join("ca-key.pem"))?;
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let certificate = server(hosts, authority.until)?.signed_by(&key, &authority.issuer)?;
     write(&paths.cert, &certificate.pem(), 0o644)?;
     write(&paths.key, &key.serialize_pem(), 0o600)?;
     Ok(paths)
+}
+
+/// A certificate that was not signed by the CA beside it is someone's own, and so is its key.
+fn refuse_foreign(paths: &CertificatePaths) -> Result<(), MakeError> {
+    for path in [&paths.cert, &paths.key] {
+        let signed_here = || {
+            let ca = fs::read_to_string(&paths.ca).ok()?;
+            let server = fs::read_to_string(&paths.cert).ok()?;
+            is_signed_by(&server, &ca)
+        };
+        if path.exists() && signed_here() != Some(true) {
+            return Err(MakeError::Foreign(path.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the first certificate of one PEM text was signed with the key of another's.
+fn is_signed_by(server: &str, ca: &str) -> Option<bool> {
+    let (_, server) = x509_parser::pem::parse_x509_pem(server.as_bytes()).ok()?;
+    let (_, ca) = x509_parser::pem::parse_x509_pem(ca.as_bytes()).ok()?;
+    let (server, ca) = (server.parse_x509().ok()?, ca.parse_x509().ok()?);
+    let key_id = |certificate: &X509Certificate<'_>, authority: bool| {
+        certificate
+            .iter_extensions()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(id) if authority => {
+                    id.key_identifier.as_ref().map(|id| id.0.to_vec())
+                }
+                ParsedExtension::SubjectKeyIdentifier(id) if !authority => Some(id.0.to_vec()),
+                _ => None,
+            })
+    };
+    Some(server.issuer() == ca.subject() && key_id(&server, true) == key_id(&ca, false))
 }
 
 /// What signs, and until when.

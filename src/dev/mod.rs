@@ -74,9 +74,15 @@ pub enum DevError {
 pub fn start(options: &Options) -> Result<Dev, DevError> {
     let state = State::prepare(&options.state)?;
     let upstreams = Upstreams::start().map_err(DevError::Upstreams)?;
-    let path = state.write_config(options, upstreams.addresses())?;
-    let config = Config::load(&path).map_err(DevError::Config)?;
+    let (path, text) = (
+        state.config_path(),
+        state::config_text(options, upstreams.addresses()),
+    );
+    let name = path.display().to_string();
+    let config = Config::parse(&name, &text, state.folder()).map_err(DevError::Config)?;
     let running = app::start(&path, config)?;
+    // Only now: a second `dev` that cannot start must not change what the first one reads.
+    std::fs::write(&path, text).map_err(|source| DevError::File { path, source })?;
     let keys = DevKeys::make(&state, &running)?;
     let ready = Ready::new(&state, &running, &keys);
     Ok(Dev {

@@ -67,19 +67,14 @@ impl State {
         self.folder.join("admin-token")
     }
 
-    /// Writes the configuration that the gateway then reads.
-    pub(super) fn write_config(
-        &self,
-        options: &Options,
-        upstreams: &[SocketAddr; 4],
-    ) -> Result<PathBuf, DevError> {
-        let path = self.folder.join("gateway.yaml");
-        let text = config_text(options, upstreams);
-        fs::write(&path, text).map_err(|source| DevError::File {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(path)
+    /// The folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the configuration is shown, and read again on a reload.
+    pub(super) fn config_path(&self) -> PathBuf {
+        self.folder.join("gateway.yaml")
     }
 }
 
@@ -115,7 +110,8 @@ pub(super) fn write_private(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(&draft, path)
 }
 
-fn config_text(options: &Options, upstreams: &[SocketAddr; 4]) -> String {
+/// The configuration of a try-out.
+pub(super) fn config_text(options: &Options, upstreams: &[SocketAddr; 4]) -> String {
     let mut text = format!(
         "# Written by `portcullis dev` at each start; copy it to make it yours.\n\
          listen:\n  https: {}\n  http: {}\n  metrics: {}\n  admin: {}\n\

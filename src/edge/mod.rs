@@ -130,7 +130,7 @@ pub struct Edge {
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
     /// A listener.
-    #[error("{0}")]
+    #[error(transparent)]
     Bind(#[from] BindError),
     /// A certificate.
     #[error(transparent)]
@@ -151,6 +151,11 @@ impl Edge {
             limits,
             metrics,
         }))
+    }
+
+    /// Whether a client that asks for `host` is shown a certificate that covers it.
+    pub fn covers(&self, host: &str) -> bool {
+        self.tls.load().names(Some(host)).cover(host)
     }
 
     /// Reads other certificates. New handshakes use them from now on, or, on an error, go on with

@@ -27,7 +27,8 @@ enum Closing {
 
 /// Bytes of an unread request that are thrown away at the end. A socket closed with unread bytes
 /// sends RST, and RST makes the client's stack throw away an answer that it has not read.
-const LINGER_BYTES: usize = 256 * 1024;
+/// Time bounds it as well ([`super::exchange`]): this is for a client that pushes as hard as it can.
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
 impl Wire {
     pub(super) fn new(tcp: TcpStream, exchange: Rc<Exchange>) -> Wire {

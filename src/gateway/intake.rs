@@ -16,7 +16,7 @@ use hyper::body::{Body as _, Incoming};
 
 use super::client_address::{self, Forwarded};
 use super::path::is_path_byte;
-use super::{CanonicalPath, GatewaySettings, Reason};
+use super::{CanonicalPath, GatewaySettings, METHODS, Reason};
 use crate::edge::{Malformed, TlsPeer};
 
 /// A request with one meaning.
@@ -201,18 +201,15 @@ fn declared_body(method: &Method, body: &Incoming) -> Result<(), Reason> {
 
 /// The wire guard knows the methods of HTTP/1; HTTP/2 has none of its own.
 fn known_method(method: &Method) -> Result<(), Reason> {
-    match *method {
-        Method::GET
-        | Method::HEAD
-        | Method::POST
-        | Method::PUT
-        | Method::PATCH
-        | Method::DELETE
-        | Method::OPTIONS
-        | Method::TRACE
-        | Method::CONNECT => Ok(()),
-        _ => Err(Reason::MethodUnknown),
+    match is_known_method(method) {
+        true => Ok(()),
+        false => Err(Reason::MethodUnknown),
     }
+}
+
+/// Whether this gateway knows a method: one that a route may name, or one that none may.
+pub fn is_known_method(method: &Method) -> bool {
+    METHODS.contains(method) || [Method::TRACE, Method::CONNECT].contains(method)
 }
 
 /// security.md row 60: HTTP/2 says its scheme; it must be the one the connection has.

@@ -27,7 +27,7 @@ mod plaintext;
 
 pub use authorize::{Asked, Authorized, CHECKS, Caller, Check, allows_scopes};
 pub use body::ResponseBody;
-pub use intake::Intake;
+pub use intake::{Intake, is_known_method};
 pub use limit::Admitted;
 pub use live::{Gateway, GatewayParts, Live, LiveError};
 pub use path::{BadPath, CanonicalPath};

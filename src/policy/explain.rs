@@ -13,6 +13,7 @@ use crate::auth::{Credential, Failure, Principal};
 use crate::environment::Environment;
 use crate::gateway::{
     Access, Asked, CHECKS, CanonicalPath, Check, Live, Reason, Resolved, Route, allows_scopes,
+    is_known_method,
 };
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
@@ -55,9 +56,18 @@ struct Explanation {
 
 /// Says what would become of a request:
 /// `{"verdict":"allow"|"deny","status":…,"reason":…,"route":…,"upstream":…,"checks":[{"step","verdict","detail"}]}`.
-pub async fn explain(live: &Live, request: &ExplainRequest) -> Value {
+///
+/// `covers` says whether a certificate of the gateway is for a host.
+pub async fn explain(
+    live: &Live,
+    covers: impl Fn(&str) -> bool,
+    request: &ExplainRequest,
+) -> Value {
     let mut explanation = Explanation::default();
-    let denied = explanation.walk(live, request).await.err();
+    let denied = match explanation.intake(covers, request) {
+        Ok((path, method)) => explanation.walk(live, request, &path, &method).await.err(),
+        Err(reason) => Some(reason),
+    };
     json!({
         "verdict": if denied.is_some() { "deny" } else { "allow" },
         "status": denied.map_or(200, |reason| reason.answer().status.as_u16()),
@@ -69,20 +79,42 @@ pub async fn explain(live: &Live, request: &ExplainRequest) -> Value {
 }
 
 impl Explanation {
-    async fn walk(&mut self, live: &Live, request: &ExplainRequest) -> Result<(), Reason> {
-        let path = request.path.split('?').next().unwrap_or_default();
-        let path = self.step(
-            "intake",
-            CanonicalPath::parse(path).map_err(|_| Reason::Path),
-            |path| format!("the canonical path is {}", path.as_str()),
-        )?;
+    fn intake(
+        &mut self,
+        covers: impl Fn(&str) -> bool,
+        request: &ExplainRequest,
+    ) -> Result<(String, Method), Reason> {
         let method = Method::from_bytes(request.method.as_bytes());
-        let method = self.step(
-            "intake",
-            method.map_err(|_| Reason::MethodUnknown),
-            |method| format!("the method is {method}"),
-        )?;
-        let route = self.resolve(live, request, path.as_str(), &method)?;
+        let method = method
+            .ok()
+            .filter(is_known_method)
+            .ok_or(Reason::MethodUnknown);
+        let method = self.step("intake", method, |method| format!("the method is {method}"))?;
+        match &request.host {
+            None => self.allow("intake", "host: not given, not checked"),
+            Some(host) => {
+                let covered = covers(host).then_some(()).ok_or(Reason::Misdirected);
+                self.step("intake", covered, |()| {
+                    format!("a certificate covers {host}")
+                })?;
+            }
+        }
+        let path = request.path.split('?').next().unwrap_or_default();
+        let path = CanonicalPath::parse(path).map_err(|_| Reason::Path);
+        let path = self.step("intake", path, |path| {
+            format!("the canonical path is {}", path.as_str())
+        })?;
+        Ok((path.as_str().to_owned(), method))
+    }
+
+    async fn walk(
+        &mut self,
+        live: &Live,
+        request: &ExplainRequest,
+        path: &str,
+        method: &Method,
+    ) -> Result<(), Reason> {
+        let route = self.resolve(live, request, path, method)?;
         if let Access::Public { .. } = route.settings().access {
             self.allow("authenticate", "a public route: no credential is looked at");
             return Ok(());
@@ -171,6 +203,10 @@ impl Explanation {
                 self.allow("authorize", "address: not given, not checked");
                 continue;
             };
+            if check == Check::Scope {
+                self.scopes(route, principal.scopes())?;
+                continue;
+            }
             let allowed = check.allows(
                 &Asked {
                     route,
@@ -188,11 +224,14 @@ impl Explanation {
     }
 
     fn scopes(&mut self, route: &Route, scopes: &ScopeSet) -> Result<(), Reason> {
-        let allowed = allows_scopes(&route.settings().access, scopes);
-        let verdict = if allowed { Ok(()) } else { Err(Reason::Scope) };
-        self.step("authorize", verdict, |()| {
-            format!("the scopes {scopes} are enough")
-        })
+        let access = &route.settings().access;
+        if allows_scopes(access, scopes) {
+            self.allow("authorize", &format!("the scopes {scopes} are enough"));
+            return Ok(());
+        }
+        let needed = table::access(access);
+        self.deny("authorize", &format!("scope: needs {needed}, has {scopes}"));
+        Err(Reason::Scope)
     }
 
     fn step<T>(
@@ -203,11 +242,14 @@ impl Explanation {
     ) -> Result<T, Reason> {
         match &verdict {
             Ok(value) => self.allow(step, &detail(value)),
-            Err(reason) => self.checks.push(json!({
-                "step": step, "verdict": "deny", "detail": reason.label(),
-            })),
+            Err(reason) => self.deny(step, reason.label()),
         }
         verdict
+    }
+
+    fn deny(&mut self, step: &str, detail: &str) {
+        self.checks
+            .push(json!({ "step": step, "verdict": "deny", "detail": detail }));
     }
 
     fn allow(&mut self, step: &str, detail: &str) {

@@ -105,7 +105,10 @@ fn past_the_bound_nothing_is_trusted_any_more() {
     eventually("the lease ends", || {
         (gateway.get(&format!("x-api-key: {known}\r\n")).status == 503).then_some(())
     });
-    assert!(away.elapsed() < Duration::from_millis(6500), "the bound was 3 s");
+    assert!(
+        away.elapsed() < Duration::from_millis(6500),
+        "the bound was 3 s"
+    );
     unavailable(&gateway, &known);
 }
 
