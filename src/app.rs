@@ -12,9 +12,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, LocalOptions, Runtime};
 use tokio::sync::watch;
-use tokio::task::LocalSet;
 
 use crate::admin::{AdminAddress, AdminError, AdminListener, MetricsListener, Vitals};
 use crate::auth::{AccessTokensError, Follower, KeyDesk, KeyDeskParts};
@@ -281,17 +280,28 @@ fn start_worker(
     stopping: &watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, AppError> {
     let (edge, gateway, stopping) = (Arc::clone(edge), gateway.clone(), stopping.clone());
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(AppError::System)?;
-    std::thread::Builder::new()
+    let (outcome, made) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || {
-            let local = LocalSet::new();
-            local.block_on(&runtime, work(sockets, edge, gateway, stopping));
+            // Made on its own thread, which it cannot leave.
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            let _ = match runtime {
+                Err(error) => outcome.send(Err(error)),
+                Ok(runtime) => {
+                    let told = outcome.send(Ok(()));
+                    runtime.block_on(work(sockets, edge, gateway, stopping));
+                    told
+                }
+            };
         })
-        .map_err(AppError::System)
+        .map_err(AppError::System)?;
+    made.recv()
+        .expect("the thread tells what became of its runtime")
+        .map_err(AppError::System)?;
+    Ok(thread)
 }
 
 async fn work(

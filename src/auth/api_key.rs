@@ -12,7 +12,7 @@ use crate::secret::Pepper;
 use crate::store::{DenialKind, KeyRecord};
 
 use super::cache::{KeyCache, Lookup};
-use super::principal::Identity;
+use super::principal::{Holder, Identity};
 use super::revocation::Revocation;
 use super::{CredentialKind, Failure, Principal, Refusal, Unavailable};
 
@@ -32,7 +32,7 @@ pub(super) struct Key {
     account: AccountId,
     issued_at: Timestamp,
     standing: Standing,
-    identity: Arc<Identity>,
+    identity: Arc<Holder>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,8 @@ impl ApiKeys {
             Lookup::Absent => return Err(Failure::Refused(Refusal::Unknown)),
             Lookup::Known(key) => key,
             Lookup::Miss => {
-                let loaded = self.cache.load(digest).await;
+                // Boxed: rare, and large.
+                let loaded = Box::pin(self.cache.load(digest)).await;
                 // The lease may have run out while the load was waited for.
                 self.revocation.require_fresh()?;
                 let loaded = loaded.map_err(Failure::Unavailable)?;
@@ -92,7 +93,7 @@ impl ApiKeys {
             not_before,
             expires_at,
             ..
-        } = *key.identity;
+        } = **key.identity;
         let refusal = if self.is_revoked(key) {
             Refusal::Revoked
         } else if expires_at.is_some_and(|end| end <= now) {
@@ -138,7 +139,7 @@ impl From<KeyRecord> for Key {
                 Some(_) => Standing::Revoked,
                 None => Standing::Live,
             },
-            identity: Arc::new(identity),
+            identity: Arc::new(Holder::from(identity)),
         }
     }
 }

@@ -162,7 +162,7 @@ mod tests {
 
     use tokio::time::{Instant, advance};
 
-    use crate::auth::principal::Identity;
+    use crate::auth::principal::{Holder, Identity};
     use crate::auth::{CacheSettings, CredentialKind};
     use crate::clock::Timestamp;
     use crate::environment::Environment;
@@ -190,7 +190,7 @@ mod tests {
             expires_at: None,
         };
         VerifiedToken {
-            identity: Arc::new(identity),
+            identity: Arc::new(Holder::from(identity)),
             issued_at: ISSUED,
             jti: Some("jti-1".into()),
             grant: Some("grant-1".into()),

@@ -20,6 +20,7 @@ mod revocation;
 mod follower;
 mod key_desk;
 mod principal;
+mod told;
 mod failure;
 mod tally;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use key_desk::{
 };
 pub use principal::{CredentialKind, Principal};
 pub use revocation::{Lease, Revocation};
+pub use told::Told;
 
 pub use crate::token::jwt::SignatureAlgorithm;
 

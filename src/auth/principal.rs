@@ -1,9 +1,12 @@
 //! The proof that a credential was verified.
 
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use ipnet::IpNet;
 
+use super::told::{Told, ToldTexts};
 use crate::clock::Timestamp;
 use crate::environment::Environment;
 use crate::id::{AccountId, CredentialId};
@@ -55,7 +58,14 @@ impl CredentialKind {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Principal {
-    identity: Arc<Identity>,
+    identity: Arc<Holder>,
+}
+
+/// Who holds one credential, as caches keep it.
+#[derive(Debug)]
+pub(super) struct Holder {
+    identity: Identity,
+    told: OnceLock<ToldTexts>,
 }
 
 /// What a credential says of its holder. Built inside `auth` from a record or a token.
@@ -74,9 +84,33 @@ pub(super) struct Identity {
     pub(super) expires_at: Option<Timestamp>,
 }
 
+impl From<Identity> for Holder {
+    fn from(identity: Identity) -> Holder {
+        Holder {
+            identity,
+            told: OnceLock::new(),
+        }
+    }
+}
+
+impl Deref for Holder {
+    type Target = Identity;
+
+    fn deref(&self) -> &Identity {
+        &self.identity
+    }
+}
+
 impl Principal {
-    pub(super) fn new(identity: Arc<Identity>) -> Principal {
+    pub(super) fn new(identity: Arc<Holder>) -> Principal {
         Principal { identity }
+    }
+
+    /// A text for upstreams, shared by all requests of this credential; `None` where there is
+    /// none, or none that is ASCII.
+    pub fn told(&self, what: Told) -> Option<Bytes> {
+        let told = &self.identity.told;
+        told.get_or_init(|| ToldTexts::of(&self.identity)).get(what)
     }
 
     /// Whether both come from one look at one credential: nothing about them can differ.

@@ -179,12 +179,16 @@ async fn converse<C: Connection>(mut connection: Pin<&mut C>, setting: Setting) 
         mut stopping,
         exchange,
     } = setting;
+    let news = stopping.clone();
     let mut stop = pin!(stopping.wait_for(|stop| *stop));
-    let mut told = false;
+    let (mut told, mut asked) = (false, false);
     let mut timer = pin!(Timer::default());
     std::future::poll_fn(|cx| {
         exchange.driven_by(cx.waker());
-        if !told && stop.as_mut().poll(cx).is_ready() {
+        // Asked once, it wakes this task; until there is news, to ask again is for nothing.
+        let may_stop = !told && (!asked || news.has_changed().unwrap_or(true));
+        asked = true;
+        if may_stop && stop.as_mut().poll(cx).is_ready() {
             told = true;
             match exchange.may_retire() {
                 true => retire(connection.as_mut(), &exchange),

@@ -1,8 +1,10 @@
 //! Who is on the other end of a connection, and how it is protected.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+use http::HeaderValue;
 
 use super::Malformed;
 
@@ -15,6 +17,8 @@ use super::Malformed;
 #[derive(Debug)]
 pub struct TlsPeer {
     address: SocketAddr,
+    /// The address as a field value, made when it is first asked for.
+    address_value: OnceCell<HeaderValue>,
     names: Arc<CertificateNames>,
     body_fault: Cell<Option<Malformed>>,
 }
@@ -23,6 +27,7 @@ impl TlsPeer {
     pub(super) fn new(address: SocketAddr, names: Arc<CertificateNames>) -> TlsPeer {
         TlsPeer {
             address,
+            address_value: OnceCell::new(),
             names,
             body_fault: Cell::new(None),
         }
@@ -31,6 +36,15 @@ impl TlsPeer {
     /// The client's address.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The client's address (without port) as a field value; IPv4-mapped ones as IPv4. Made once
+    /// for all requests of a connection.
+    pub fn address_value(&self) -> &HeaderValue {
+        self.address_value.get_or_init(|| {
+            HeaderValue::try_from(self.address.ip().to_canonical().to_string())
+                .expect("an address is visible ASCII")
+        })
     }
 
     /// Whether the certificate of this connection is valid for `host` (without port).

@@ -28,7 +28,7 @@ use crate::observe::{TlsOutcome, TlsVersion};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves one worker's sockets until `stopping` says so, then lets requests under way end, at most
-/// for `drain`. Runs inside a `LocalSet` of a current-thread runtime.
+/// for `drain`. Runs where `spawn_local` does: in a `LocalRuntime`.
 pub async fn serve<H: Handler>(
     sockets: WorkerSockets,
     edge: Arc<Edge>,

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 const FORWARDED: HeaderName = http::header::FORWARDED;
@@ -17,8 +17,6 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) struct Forwarded {
     /// The client's address, IPv4-mapped ones as IPv4.
     pub(super) client: IpAddr,
-    /// The peer of this connection.
-    peer: IpAddr,
     /// What trusted proxies said, oldest hop first; only the part that can be believed.
     hops: Vec<IpAddr>,
 }
@@ -29,7 +27,6 @@ pub(super) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Forwar
     let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
     let mut forwarded = Forwarded {
         client: peer,
-        peer,
         hops: Vec::new(),
     };
     if trusted.is_empty() || !is_trusted(&peer) {
@@ -77,22 +74,24 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
 }
 
 impl Forwarded {
-    /// The `X-Forwarded-For` to send: the believed hops, then the peer.
-    pub(super) fn for_value(&self) -> String {
-        let mut value = String::new();
-        for hop in &self.hops {
-            value.push_str(&hop.to_string());
-            value.push_str(", ");
+    /// The `X-Forwarded-For` to send: the believed hops, then the peer, whose address is `peer`.
+    pub(super) fn for_value(&self, peer: &HeaderValue) -> HeaderValue {
+        if self.hops.is_empty() {
+            return peer.clone();
         }
-        value.push_str(&self.peer.to_string());
-        value
+        let mut value = Vec::new();
+        for hop in &self.hops {
+            value.extend_from_slice(hop.to_string().as_bytes());
+            value.extend_from_slice(b", ");
+        }
+        value.extend_from_slice(peer.as_bytes());
+        HeaderValue::try_from(value).expect("addresses and commas are visible ASCII")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect("an address")
@@ -108,7 +107,11 @@ mod tests {
             .map(|net| net.parse().expect("a net"))
             .collect();
         let forwarded = of(address(peer), &headers, &trusted);
-        (forwarded.client.to_string(), forwarded.for_value())
+        let peer = address(peer).to_canonical().to_string();
+        let peer = HeaderValue::try_from(peer).expect("visible");
+        let value = forwarded.for_value(&peer);
+        let value = value.to_str().expect("visible").to_owned();
+        (forwarded.client.to_string(), value)
     }
 
     #[test]

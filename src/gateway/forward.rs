@@ -8,9 +8,7 @@ use std::rc::Rc;
 
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{Request, Response, Version};
-use tokio::time::Instant;
 
-use super::client_address::Forwarded;
 use super::hygiene::{self, Fate};
 use super::identity::{self, InternalTokens};
 use super::intake::Host;
@@ -46,9 +44,8 @@ pub(super) async fn forward(
         .unwrap_or(settings.timeout);
     let request = build(admitted, settings, tokens, record.request_id())?;
 
-    let started = Instant::now();
-    let answer = pool.exchange(request, timeout).await;
-    record.upstream(pool.target().name(), started.elapsed());
+    let (answer, time) = pool.exchange(request, timeout).await;
+    record.upstream(pool.target().name(), time);
     match answer {
         Ok(mut answer) => {
             hygiene::clean_response(answer.headers_mut());
@@ -85,7 +82,7 @@ fn build(
     set_own_fields(
         &mut headers,
         &intake.host,
-        &intake.forwarded,
+        intake.forwarded.for_value(intake.peer.address_value()),
         intake.version,
         request_id,
     );
@@ -113,7 +110,7 @@ fn credential_fate(settings: &UpstreamSettings, caller: &Caller) -> Fate {
 
 fn copy_fields(headers: &mut HeaderMap, from: HeaderMap, credential: Fate) {
     let named = hygiene::named_by_connection(&from);
-    let mut current = None;
+    let (mut current, mut cookies, mut traced) = (None, 0, false);
     for (name, value) in from {
         // `HeaderMap::into_iter` names only the first of several values.
         if let Some(name) = name {
@@ -122,13 +119,19 @@ fn copy_fields(headers: &mut HeaderMap, from: HeaderMap, credential: Fate) {
                 fate => fate,
             };
             current = Some(name).filter(|name| fate == Fate::Cross && !named.contains(name));
+            traced |= current == Some(TRACEPARENT) || current == Some(TRACESTATE);
         }
         if let Some(name) = &current {
+            cookies += usize::from(name == COOKIE);
             headers.append(name.clone(), value);
         }
     }
-    join_cookies(headers);
-    keep_sound_trace_context(headers);
+    if cookies > 1 {
+        join_cookies(headers);
+    }
+    if traced {
+        keep_sound_trace_context(headers);
+    }
 }
 
 /// HTTP/2 may send cookies in crumbs; everything else reads one field (RFC 9113 §8.2.3).
@@ -138,9 +141,7 @@ fn join_cookies(headers: &mut HeaderMap) {
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
-    if crumbs.len() > 1
-        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
-    {
+    if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(COOKIE, whole);
     }
 }
@@ -149,7 +150,6 @@ fn join_cookies(headers: &mut HeaderMap) {
 fn keep_sound_trace_context(headers: &mut HeaderMap) {
     let mut parents = headers.get_all(TRACEPARENT).iter();
     let sound = match (parents.next(), parents.next()) {
-        (None, _) if !headers.contains_key(TRACESTATE) => return,
         (Some(parent), None) => is_traceparent(parent.as_bytes()),
         _ => false,
     };
@@ -180,16 +180,14 @@ fn is_traceparent(value: &[u8]) -> bool {
 fn set_own_fields(
     headers: &mut HeaderMap,
     host: &Host,
-    forwarded: &Forwarded,
+    addresses: HeaderValue,
     version: Version,
     request_id: &HeaderValue,
 ) {
     headers.insert(HOST, host.value.clone());
     headers.insert(X_FORWARDED_HOST, host.value.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
-    if let Ok(addresses) = HeaderValue::try_from(forwarded.for_value()) {
-        headers.insert(X_FORWARDED_FOR, addresses);
-    }
+    headers.insert(X_FORWARDED_FOR, addresses);
     headers.insert(X_REQUEST_ID, request_id.clone());
     // RFC 9110 §7.6.3: a gateway says in each request which version it received.
     headers.insert(

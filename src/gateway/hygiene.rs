@@ -152,10 +152,12 @@ pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Strips an upstream's answer of what is meant for its own hop.
 pub(super) fn clean_response(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        for name in named_by_connection(headers) {
-            headers.remove(name);
-        }
+    // Most answers have none of these: one pass tells, where each removal would be a look-up.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
+    for name in named_by_connection(headers) {
+        headers.remove(name);
     }
     for name in HOP_BY_HOP {
         headers.remove(name);

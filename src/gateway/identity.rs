@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Caller;
-use crate::auth::{CredentialKind, Principal};
+use crate::auth::{CredentialKind, Principal, Told};
 use crate::clock::{Clock, Timestamp};
 use crate::environment::Environment;
 use crate::token::InternalTokenSigner;
@@ -65,22 +65,20 @@ fn plain(headers: &mut HeaderMap, principal: &Principal) {
             Environment::Test => "test",
         }),
     );
-    let mut set = |name, text: &str| {
-        // A subject of another issuer may hold anything; what is no header value is left out.
-        if let Ok(value) = HeaderValue::from_str(text)
-            && text.is_ascii()
+    let texts = [
+        (X_AUTH_SUBJECT, Told::Subject),
+        (X_AUTH_CREDENTIAL_ID, Told::CredentialId),
+        (X_AUTH_SCOPES, Told::Scopes),
+        (X_AUTH_ACCOUNT, Told::Account),
+        (X_AUTH_CLIENT_ID, Told::ClientId),
+    ];
+    for (name, what) in texts {
+        // A subject of another issuer may hold anything; what is no field value is left out.
+        if let Some(text) = principal.told(what)
+            && let Ok(value) = HeaderValue::from_maybe_shared(text)
         {
             headers.insert(name, value);
         }
-    };
-    set(X_AUTH_SUBJECT, principal.subject());
-    set(X_AUTH_CREDENTIAL_ID, principal.credential_id().as_str());
-    set(X_AUTH_SCOPES, &principal.scopes().to_string());
-    if let Some(account) = principal.account() {
-        set(X_AUTH_ACCOUNT, account.as_str());
-    }
-    if let Some(client) = principal.client_id() {
-        set(X_AUTH_CLIENT_ID, client);
     }
 }
 

@@ -5,11 +5,10 @@
 //! host is covered by the connection's certificate, and its path is canonical.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::rc::Rc;
 
-use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE,
-};
+use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -40,8 +39,28 @@ pub struct Intake {
 pub(super) struct Host {
     /// As the client wrote it, with its port.
     pub(super) value: HeaderValue,
-    /// Lower case, without port and brackets.
-    name: String,
+    name: HostName,
+}
+
+/// Lower case, without port and brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum HostName {
+    /// This part of what the client wrote.
+    AsWritten(Range<usize>),
+    Lowered(String),
+}
+
+/// What the fields say about how the request is to be read, gathered in one pass over them.
+#[derive(Debug, Default)]
+struct Said<'a> {
+    host: Option<&'a HeaderValue>,
+    hosts: usize,
+    lengths: usize,
+    /// `Content-Encoding: chunked`, which is no content coding.
+    chunked_content: bool,
+    /// An `Expect` of anything but `100-continue` (RFC 9110 §10.1.1).
+    expects_unknown: bool,
+    upgrade: bool,
 }
 
 impl Intake {
@@ -52,15 +71,18 @@ impl Intake {
         settings: &GatewaySettings,
     ) -> Result<Intake, Reason> {
         let (parts, body) = request.into_parts();
-        unambiguous_fields(&parts.headers, settings.header_count)?;
+        let said = Said::by(&parts.headers);
+        unambiguous_fields(&said, parts.headers.len(), settings.header_count)?;
         known_method(&parts.method)?;
-        let host = Host::of(&parts.uri, &parts.headers, parts.version)?;
-        if !peer.covers(&host.name) {
+        let host = Host::of(&parts.uri, &said, parts.version)?;
+        if !peer.covers(host.name()) {
             return Err(Reason::Misdirected);
         }
         only_https(&parts.uri, parts.version)?;
-        expectation(&parts.headers)?;
-        upgrade(&parts.method, &parts.headers, &body)?;
+        if said.expects_unknown {
+            return Err(Reason::Expectation);
+        }
+        upgrade(&parts.method, &said, &body)?;
         declared_body(&parts.method, &body)?;
         let path = CanonicalPath::parse(parts.uri.path()).map_err(|_| Reason::Path)?;
         let rewritten_path = path.is_rewritten().then(|| path.as_str().to_owned());
@@ -93,7 +115,7 @@ impl Intake {
 
     /// The host, lower case, without port.
     pub fn host(&self) -> &str {
-        &self.host.name
+        self.host.name()
     }
 
     /// The client's address: the peer's, or what a trusted proxy says of it.
@@ -127,16 +149,35 @@ impl Intake {
     }
 }
 
+impl<'a> Said<'a> {
+    fn by(headers: &'a HeaderMap) -> Said<'a> {
+        let mut said = Said::default();
+        for (name, value) in headers {
+            let is = |text: &[u8]| value.as_bytes().eq_ignore_ascii_case(text);
+            match name.as_str() {
+                "content-encoding" => said.chunked_content |= is(b"chunked"),
+                "content-length" => said.lengths += 1,
+                "expect" => said.expects_unknown |= !is(b"100-continue"),
+                "host" => {
+                    said.host = Some(value);
+                    said.hosts += 1;
+                }
+                "upgrade" => said.upgrade = true,
+                _ => {}
+            }
+        }
+        said
+    }
+}
+
 impl Host {
     /// HTTP/1: `Host`, which the wire guard has checked to be the one and only; HTTP/2:
     /// `:authority`, and a `Host` beside it must say the same (RFC 9113 §8.3.1).
-    fn of(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Host, Reason> {
-        let mut fields = headers.get_all(HOST).iter();
-        let field = fields.next();
-        if fields.next().is_some() {
+    fn of(uri: &Uri, said: &Said<'_>, version: Version) -> Result<Host, Reason> {
+        if said.hosts > 1 {
             return Err(Reason::Host);
         }
-        let value = match (uri.authority(), field) {
+        let value = match (uri.authority(), said.host) {
             (None, None) => return Err(Reason::Host),
             (None, Some(field)) => field.clone(),
             (Some(authority), Some(field)) if field.as_bytes() == authority.as_str().as_bytes() => {
@@ -148,42 +189,58 @@ impl Host {
             }
             (Some(_), None) => return Err(Reason::Host),
         };
-        let name = host_name(value.to_str().map_err(|_| Reason::Host)?).ok_or(Reason::Host)?;
+        let text = value.to_str().map_err(|_| Reason::Host)?;
+        let place = name_in_host(text).ok_or(Reason::Host)?;
+        let name = match text[place.clone()].bytes().any(|b| b.is_ascii_uppercase()) {
+            true => HostName::Lowered(text[place].to_ascii_lowercase()),
+            false => HostName::AsWritten(place),
+        };
         Ok(Host { value, name })
+    }
+
+    fn name(&self) -> &str {
+        match &self.name {
+            HostName::AsWritten(place) => {
+                let text = self.value.to_str().unwrap_or_default();
+                text.get(place.clone()).unwrap_or_default()
+            }
+            HostName::Lowered(name) => name,
+        }
     }
 }
 
-/// The name in `host[:port]`, lower case; `None` if it is not of that form.
-fn host_name(text: &str) -> Option<String> {
-    let (name, port) = match text.strip_prefix('[') {
+/// Where in `host[:port]` the name is; `None` if it is not of that form.
+fn name_in_host(text: &str) -> Option<Range<usize>> {
+    let (start, name, port) = match text.strip_prefix('[') {
         Some(bracketed) => {
             let (address, rest) = bracketed.split_once(']')?;
             address.parse::<std::net::Ipv6Addr>().ok()?;
-            (
-                address,
-                rest.strip_prefix(':').or(rest.is_empty().then_some("0"))?,
-            )
+            let port = rest.strip_prefix(':').or(rest.is_empty().then_some("0"))?;
+            (1, address, port)
         }
-        None => text.split_once(':').unwrap_or((text, "0")),
+        None => {
+            let colon = text.bytes().position(|byte| byte == b':');
+            let (name, port) = colon.map_or((text, "0"), |at| (&text[..at], &text[at + 1..]));
+            (0, name, port)
+        }
     };
     port.parse::<u16>()
         .ok()
         .filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
     let plausible = !name.is_empty() && name.bytes().all(allowed) && !name.starts_with('.');
-    plausible.then(|| name.trim_end_matches('.').to_ascii_lowercase())
+    plausible.then(|| start..start + name.trim_end_matches('.').len())
 }
 
 /// What the wire guard checks of HTTP/1, for HTTP/2 too (`security.md` rows 5, 7 and 32).
-fn unambiguous_fields(headers: &HeaderMap, most: usize) -> Result<(), Reason> {
-    if headers.len() > most {
+fn unambiguous_fields(said: &Said<'_>, fields: usize, most: usize) -> Result<(), Reason> {
+    if fields > most {
         return Err(Reason::Malformed(Malformed::HeadersTooLarge));
     }
-    if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+    if said.lengths > 1 {
         return Err(Reason::Malformed(Malformed::ContentLength));
     }
-    let chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
-    match headers.get_all(CONTENT_ENCODING).iter().any(chunked) {
+    match said.chunked_content {
         true => Err(Reason::Malformed(Malformed::TransferEncoding)),
         false => Ok(()),
     }
@@ -222,20 +279,11 @@ fn only_https(uri: &Uri, version: Version) -> Result<(), Reason> {
     }
 }
 
-/// RFC 9110 §10.1.1.
-fn expectation(headers: &HeaderMap) -> Result<(), Reason> {
-    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    match headers.get_all(EXPECT).iter().all(known) {
-        true => Ok(()),
-        false => Err(Reason::Expectation),
-    }
-}
-
 /// An `Upgrade` is ignored, as RFC 9110 §7.8 allows, unless a server further on could take what
 /// follows for another protocol: security.md row 40.
-fn upgrade(method: &Method, headers: &HeaderMap, body: &Incoming) -> Result<(), Reason> {
+fn upgrade(method: &Method, said: &Said<'_>, body: &Incoming) -> Result<(), Reason> {
     let harmless = method == Method::GET && body.is_end_stream();
-    match headers.contains_key(UPGRADE) && !harmless {
+    match said.upgrade && !harmless {
         true => Err(Reason::Upgrade),
         false => Ok(()),
     }
@@ -254,7 +302,17 @@ fn acceptable_query(query: Option<&str>) -> Result<(), Reason> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::HOST;
+
     use super::*;
+
+    /// What [`Host::name`] is for a `Host` field.
+    fn host_name(text: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_str(text).ok()?);
+        let host = Host::of(&Uri::default(), &Said::by(&headers), Version::HTTP_11);
+        Some(host.ok()?.name().to_owned())
+    }
 
     #[test]
     fn a_host_is_a_name_or_address_with_an_optional_port() {

@@ -37,6 +37,7 @@ pub use rejection::{ALL_ANSWERS, ErrorAnswer, Reason, Rejection, UpstreamFault};
 pub use route::{Challenges, Resolved, Route, RouteConflict, RouteTable};
 pub use settings::{Access, GatewaySettings, PathPattern, PlaintextCredentials, RouteSettings};
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -69,8 +70,16 @@ impl Handler for Gateway {
         let worker = self.worker();
         let id = self.request_id(&worker, request.as_ref().ok());
         let mut record = Record::start(self.recorder(), peer.address().ip(), id);
-        let steps = Gateway::admit_and_forward(&worker, peer, request, &mut record);
-        match respond::catch_panic(steps).await {
+        let answer = {
+            let steps = pin!(Gateway::admit_and_forward(
+                &worker,
+                peer,
+                request,
+                &mut record
+            ));
+            respond::catch_panic(steps).await
+        };
+        match answer {
             Some(Ok(answer)) => respond::forwarded(answer, record),
             Some(Err(rejection)) => respond::rejected(&rejection, connection, record),
             None => {

@@ -92,7 +92,7 @@ impl Record {
     /// A path in which someone put a credential is not written (`security.md` row 109).
     pub(super) fn request(&mut self, method: &Method, uri: &Uri, form: &CredentialForm) {
         self.0.method = method.clone();
-        if self.0.recorder.log.is_some() {
+        if self.is_logged() {
             let query = if uri.query().is_some() {
                 "?[redacted]"
             } else {
@@ -107,6 +107,10 @@ impl Record {
         }
     }
 
+    fn is_logged(&self) -> bool {
+        self.0.recorder.log.is_some()
+    }
+
     pub(super) fn client(&mut self, client: IpAddr) {
         self.0.client = client;
     }
@@ -119,13 +123,18 @@ impl Record {
         self.0.credential_kind = kind;
     }
 
+    /// Kept, like the upstream, only where an access log is written.
     pub(super) fn caller(&mut self, caller: &Principal) {
-        self.0.caller = Some(caller.clone());
+        if self.is_logged() {
+            self.0.caller = Some(caller.clone());
+        }
     }
 
     pub(super) fn upstream(&mut self, upstream: &Arc<str>, time: Duration) {
-        self.0.upstream = Some(Arc::clone(upstream));
-        self.0.upstream_time = Some(time);
+        if self.is_logged() {
+            self.0.upstream = Some(Arc::clone(upstream));
+            self.0.upstream_time = Some(time);
+        }
     }
 
     pub(super) fn status(&mut self, status: StatusCode) {

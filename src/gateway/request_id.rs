@@ -4,8 +4,9 @@
 //! logs; anything else is replaced (`security.md` row 80). Invariant: an id is 1 to 128 characters
 //! of `[A-Za-z0-9._~+/=:-]`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
+use bytes::BytesMut;
 use http::header::{HeaderMap, HeaderValue};
 
 use super::forward::X_REQUEST_ID;
@@ -18,13 +19,21 @@ use crate::secret::random_bytes;
 pub(super) struct RequestIds {
     run: u64,
     next: Cell<u64>,
+    /// Room for the next ones: an allocation for many, since an id is shared by request, answer
+    /// and record.
+    room: RefCell<BytesMut>,
 }
+
+/// Characters of an id, and how many are made room for at once.
+const LENGTH: usize = 32;
+const AT_ONCE: usize = 64;
 
 impl RequestIds {
     pub(super) fn new() -> RequestIds {
         RequestIds {
             run: u64::from_be_bytes(random_bytes()),
             next: Cell::new(0),
+            room: RefCell::default(),
         }
     }
 
@@ -43,10 +52,16 @@ impl RequestIds {
     fn fresh(&self) -> HeaderValue {
         let count = self.next.get();
         self.next.set(count.wrapping_add(1));
-        let mut text = [0u8; 32];
+        let mut text = [0u8; LENGTH];
         write_hex(self.run, &mut text[..16]);
         write_hex(count, &mut text[16..]);
-        HeaderValue::from_bytes(&text).expect("hex digits are visible ASCII")
+        let mut room = self.room.borrow_mut();
+        if room.capacity() < LENGTH {
+            *room = BytesMut::with_capacity(AT_ONCE * LENGTH);
+        }
+        room.extend_from_slice(&text);
+        let text = room.split().freeze();
+        HeaderValue::from_maybe_shared(text).expect("hex digits are visible ASCII")
     }
 }
 
@@ -88,6 +103,7 @@ mod tests {
 
     fn answer(sent: &[&str]) -> String {
         let ids = RequestIds {
+            room: RefCell::default(),
             run: 0xfeed,
             next: Cell::new(1),
         };

@@ -4,7 +4,7 @@
 //! answer carries `X-Request-Id`, and a body that ends the record.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -91,8 +91,9 @@ fn set_fields_of(rejection: &Rejection, headers: &mut HeaderMap) {
 
 /// Runs the steps of a request; `None` if a bug ended them. The panic has been reported by the
 /// panic hook, and the state that it may have left half-changed is dropped with the future.
-pub(super) async fn catch_panic<T>(steps: impl Future<Output = T>) -> Option<T> {
-    let mut steps = pin!(steps);
+///
+/// The steps stay where they are: they are large, and to move them costs more than to run some.
+pub(super) async fn catch_panic<T>(mut steps: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     std::future::poll_fn(|cx| {
         let poll = AssertUnwindSafe(|| steps.as_mut().poll(cx));
         match std::panic::catch_unwind(poll) {
@@ -106,12 +107,14 @@ pub(super) async fn catch_panic<T>(steps: impl Future<Output = T>) -> Option<T> 
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
     async fn a_bug_in_one_request_ends_only_that_request() {
-        assert_eq!(catch_panic(async { 1 }).await, Some(1));
-        let bug = async { panic!("a bug on purpose") };
+        assert_eq!(catch_panic(pin!(async { 1 })).await, Some(1));
+        let bug = pin!(async { panic!("a bug on purpose") });
         assert_eq!(catch_panic::<()>(bug).await, None);
     }
 }

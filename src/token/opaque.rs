@@ -93,8 +93,8 @@ impl OpaqueFormat {
         let random = Zeroizing::new(random_bytes::<32>());
         let mut text = Zeroizing::new(format!("{}{}", self.prefix, kind.infix()));
         push_base62(&mut text, random.as_ref(), BODY);
-        let checksum = crc32fast::hash(text.as_bytes());
-        push_base62(&mut text, &checksum.to_be_bytes(), CHECKSUM);
+        let checksum = checksum_digits(&text);
+        text.extend(checksum.map(char::from));
         MintedSecret {
             hint: self.hint(&text),
             secret: Secret::new(std::mem::take(&mut *text)),
@@ -164,13 +164,18 @@ fn is_sound(credential: &str, rest: &str) -> bool {
         return false;
     }
     let (covered, checksum) = credential.split_at(credential.len() - CHECKSUM);
-    let mut expected = String::with_capacity(CHECKSUM);
-    push_base62(
-        &mut expected,
-        &crc32fast::hash(covered.as_bytes()).to_be_bytes(),
-        CHECKSUM,
-    );
-    expected == checksum
+    checksum_digits(covered) == *checksum.as_bytes()
+}
+
+/// The CRC-32 of a text as base62 digits. On every request's way, so without an allocation.
+fn checksum_digits(covered: &str) -> [u8; CHECKSUM] {
+    let mut checksum = crc32fast::hash(covered.as_bytes());
+    let mut digits = [ALPHABET[0]; CHECKSUM];
+    for digit in digits.iter_mut().rev() {
+        *digit = ALPHABET[(checksum % 62) as usize];
+        checksum /= 62;
+    }
+    digits
 }
 
 /// Appends a big-endian number as exactly `width` base62 digits, zero-padded.

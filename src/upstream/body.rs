@@ -13,14 +13,15 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::http1::Http1;
+use super::wait::Patience;
 
 /// A request's body on its way to the upstream.
 #[derive(Debug)]
 pub enum RequestBody {
     /// None.
     Empty,
-    /// As it comes from the client.
-    Client(ClientBody),
+    /// As it comes from the client. Boxed, since most requests have none.
+    Client(Box<ClientBody>),
 }
 
 /// A client's body, counted against its limit.
@@ -120,13 +121,13 @@ impl RequestBody {
             deadline: None,
         };
         let course = Rc::default();
-        RequestBody::Client(ClientBody {
+        RequestBody::Client(Box::new(ClientBody {
             incoming,
             remaining: limit,
             trailers,
             pace,
             course,
-        })
+        }))
     }
 
     /// How this body goes; `None` if there is none.
@@ -250,8 +251,10 @@ pub struct UpstreamBody {
     /// Drives an HTTP/1 connection; an HTTP/2 one has a task of its own.
     connection: Option<Box<Http1>>,
     idle: Duration,
-    /// Made only when the upstream lets us wait.
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// When it has come too slowly; `None` while nothing is waited for.
+    overdue: Option<Instant>,
+    /// For an HTTP/2 answer; an HTTP/1 connection has its own.
+    patience: Patience,
 }
 
 /// Why an answer's body ended before its end. The upstream's doing.
@@ -275,7 +278,8 @@ impl UpstreamBody {
             incoming,
             connection,
             idle,
-            deadline: None,
+            overdue: None,
+            patience: Patience::default(),
         };
         body.release_at_end();
         body
@@ -303,12 +307,15 @@ impl UpstreamBody {
         }
     }
 
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let idle = self.idle;
-        let deadline = self
-            .deadline
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-        deadline.as_mut().poll(cx)
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let end = *self
+            .overdue
+            .get_or_insert_with(|| Instant::now() + self.idle);
+        let patience = match &mut self.connection {
+            Some(connection) => &mut connection.patience,
+            None => &mut self.patience,
+        };
+        patience.poll_until(end, cx)
     }
 }
 
@@ -322,13 +329,10 @@ impl Body for UpstreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
         let Poll::Ready(frame) = self.poll_incoming(cx) else {
             return self
-                .poll_deadline(cx)
+                .poll_overdue(cx)
                 .map(|()| Some(Err(UpstreamBodyError::Idle)));
         };
-        let idle = self.idle;
-        if let Some(deadline) = &mut self.deadline {
-            deadline.as_mut().reset(Instant::now() + idle);
-        }
+        self.overdue = None;
         match &frame {
             Some(Ok(_)) => self.release_at_end(),
             Some(Err(_)) => self.connection = None,

@@ -10,6 +10,7 @@ use std::fmt;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -18,19 +19,26 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::RequestBody;
+use super::attention::Attention;
 use super::connection::Stream;
 use super::pool::IdleHttp1;
 use super::response_guard::{HeadSignal, ResponseGuard};
+use super::wait::{Patience, Wait};
 
 /// A connection that one request has for itself.
 pub(super) struct Http1 {
     sender: SendRequest<RequestBody>,
-    driver: Connection<TokioIo<ResponseGuard<Stream>>, RequestBody>,
-    driver_ended: bool,
+    driver: Driver,
+    attention: Attention,
     head: HeadSignal,
     home: Weak<IdleHttp1>,
-    pub(super) idle_since: Instant,
+    pub(super) patience: Patience,
+    idle_since: Instant,
 }
+
+/// hyper's half of a connection, until it ends. Dropping it then is what gives a request back that
+/// it had not begun.
+struct Driver(Option<Connection<TokioIo<ResponseGuard<Stream>>, RequestBody>>);
 
 /// What came of sending one request.
 pub(super) enum Sent {
@@ -40,6 +48,8 @@ pub(super) enum Sent {
     Returned(Box<Request<RequestBody>>),
     /// It broke off.
     Failed(hyper::Error),
+    /// There was no answer in time.
+    TimedOut,
 }
 
 /// Largest answer head, in bytes.
@@ -54,28 +64,40 @@ impl Http1 {
         let io = TokioIo::new(ResponseGuard::new(stream, head.clone()));
         let (sender, driver) = Builder::new().max_buf_size(MAX_HEAD).handshake(io).await?;
         let home = Rc::downgrade(home);
-        let idle_since = Instant::now();
         Ok(Box::new(Http1 {
             sender,
-            driver,
-            driver_ended: false,
+            driver: Driver(Some(driver)),
+            attention: Attention::new(),
             head,
             home,
-            idle_since,
+            patience: Patience::default(),
+            idle_since: Instant::now(),
         }))
     }
 
     /// Sends one request and waits for its answer's head.
-    pub(super) async fn send(mut self: Box<Self>, request: Request<RequestBody>) -> Sent {
+    pub(super) async fn send(
+        mut self: Box<Self>,
+        request: Request<RequestBody>,
+        wait: &Wait,
+    ) -> Sent {
         self.head.expect();
         let answered = {
             let mut answer = pin!(self.sender.try_send_request(request));
-            let (driver, ended) = (&mut self.driver, &mut self.driver_ended);
-            std::future::poll_fn(|cx| drive(driver, ended, cx, |cx| answer.as_mut().poll(cx))).await
+            let (driver, attention) = (&mut self.driver, &self.attention);
+            let patience = &mut self.patience;
+            std::future::poll_fn(|cx| {
+                match driver.drive(attention, cx, |cx| answer.as_mut().poll(cx)) {
+                    Poll::Ready(answered) => Poll::Ready(Some(answered)),
+                    Poll::Pending => patience.poll_until(wait.end(), cx).map(|()| None),
+                }
+            })
+            .await
         };
         match answered {
-            Ok(response) => Sent::Answer(response, self),
-            Err(mut error) => match error.take_message() {
+            None => Sent::TimedOut,
+            Some(Ok(response)) => Sent::Answer(response, self),
+            Some(Err(mut error)) => match error.take_message() {
                 Some(request) => Sent::Returned(Box::new(request)),
                 None => Sent::Failed(error.into_error()),
             },
@@ -88,52 +110,70 @@ impl Http1 {
         cx: &mut Context<'_>,
         part: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        drive(&mut self.driver, &mut self.driver_ended, cx, part)
+        self.driver.drive(&self.attention, cx, part)
     }
 
     /// Puts the connection back into its pool if it can take another request, else closes it.
     pub(super) fn release(mut self: Box<Self>) {
-        let mut cx = Context::from_waker(Waker::noop());
-        if self.settle(&mut cx)
-            && let Some(home) = self.home.upgrade()
-        {
+        // After the answer's last byte hyper has mostly come to rest already.
+        let at_rest = self.is_at_rest() || self.settle(&mut Context::from_waker(Waker::noop()));
+        if at_rest && let Some(home) = self.home.upgrade() {
             self.idle_since = Instant::now();
             home.put(self);
         }
     }
 
-    /// Whether the connection is open and waits for a request. Notices a close by the upstream.
+    /// Whether it has waited for a request for less than `limit`.
+    pub(super) fn is_fresh(&self, now: Instant, limit: Duration) -> bool {
+        now.saturating_duration_since(self.idle_since) < limit
+    }
+
+    /// Whether the connection waits for a request, as far as is known. hyper looks for a close by
+    /// the upstream before it sends anything, and gives the request back then.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.driver.0.is_some() && self.sender.is_ready()
+    }
+
+    /// Looks for a close by the upstream; whether the connection waits for a request after that.
     pub(super) fn settle(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.driver_ended {
-            self.driver_ended = Pin::new(&mut self.driver).poll(cx).is_ready();
-        }
-        !self.driver_ended && self.sender.is_ready()
+        self.driver.poll(cx);
+        self.is_at_rest()
     }
 }
 
-/// One poll of both. The part is polled with a waker that does nothing: all that can wake it is
-/// the driver, which is polled right here, with the real one.
-fn drive<T>(
-    driver: &mut (impl Future<Output = hyper::Result<()>> + Unpin),
-    ended: &mut bool,
-    cx: &mut Context<'_>,
-    mut part: impl FnMut(&mut Context<'_>) -> Poll<T>,
-) -> Poll<T> {
-    let mut quiet = Context::from_waker(Waker::noop());
-    if let Poll::Ready(done) = part(&mut quiet) {
-        return Poll::Ready(done);
+impl Driver {
+    /// One poll of both. The part is polled with a waker that does nothing: all that can wake it
+    /// is the driver, which is polled right here.
+    fn drive<T>(
+        &mut self,
+        attention: &Attention,
+        cx: &Context<'_>,
+        mut part: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let mut quiet = Context::from_waker(Waker::noop());
+        if let Poll::Ready(done) = part(&mut quiet) {
+            return Poll::Ready(done);
+        }
+        attention.poll(cx, |cx| {
+            self.poll(cx);
+            part(&mut quiet)
+        })
     }
-    if !*ended {
-        // The part tells the error: hyper hands it to whoever waits for the answer.
-        *ended = Pin::new(driver).poll(cx).is_ready();
+
+    /// How it ended does not matter here: hyper tells that to whoever waits for the answer.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.0
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            self.0 = None;
+        }
     }
-    part(&mut quiet)
 }
 
 impl fmt::Debug for Http1 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Http1")
-            .field("driver_ended", &self.driver_ended)
+            .field("ended", &self.driver.0.is_none())
             .finish_non_exhaustive()
     }
 }

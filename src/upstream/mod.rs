@@ -5,6 +5,7 @@
 //! only after a complete answer to a completely sent request; dropping an exchange closes its
 //! connection; every wait has a deadline from [`UpstreamSettings`].
 
+mod attention;
 mod body;
 mod connection;
 mod error;
@@ -14,6 +15,7 @@ mod pool;
 mod response_guard;
 mod settings;
 mod target;
+mod wait;
 
 pub use body::{RequestBody, RequestBodyFault, Trailers, UpstreamBody};
 pub use error::UpstreamError;

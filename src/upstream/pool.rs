@@ -17,10 +17,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
-use super::body::BodyCourse;
 use super::connection::{self, Opened};
 use super::http1::{Http1, Sent};
 use super::target::{Address, Target};
+use super::wait::Wait;
 use super::{HostHeader, Protocol, RequestBody, UpstreamBody, UpstreamError, http2};
 
 /// One worker's connections to one upstream.
@@ -79,48 +79,23 @@ impl Pool {
     }
 
     /// Sends `request` (origin-form target, no hop-by-hop fields) and waits for an acceptable
-    /// answer's head, at most for `timeout` after the last piece of its body was sent.
+    /// answer's head, at most for `timeout` after the last piece of its body was sent. Also tells
+    /// how long that took.
     pub async fn exchange(
         &self,
         request: Request<RequestBody>,
         timeout: Duration,
-    ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        let course = request.body().course();
-        let started = Instant::now();
-        let answer = self
-            .exchange_in_time(request, timeout, course.as_deref())
-            .await;
+    ) -> (Result<Response<UpstreamBody>, UpstreamError>, Duration) {
+        let wait = Wait::new(timeout, request.body().course());
+        let answer = self.exchange_on_some_connection(request, &wait).await;
         // hyper reports a failing request body as a failed exchange: tell whose doing it was.
-        let answer = match course.and_then(|course| course.fault()) {
+        let answer = match wait.fault() {
             Some(fault) if answer.is_err() => Err(UpstreamError::ClientBody(fault)),
             _ => answer,
         };
-        self.record(&answer, started);
-        answer
-    }
-
-    /// A large body on a slow line is no slow upstream: each piece of it begins the wait anew.
-    /// (What a client may take for its body is the edge's to bound.)
-    async fn exchange_in_time(
-        &self,
-        request: Request<RequestBody>,
-        timeout: Duration,
-        course: Option<&BodyCourse>,
-    ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        let mut exchange = std::pin::pin!(self.exchange_on_some_connection(request));
-        let mut deadline = Instant::now() + timeout;
-        loop {
-            if let Ok(answer) = tokio::time::timeout_at(deadline, exchange.as_mut()).await {
-                return answer;
-            }
-            match course
-                .and_then(BodyCourse::moved)
-                .map(|moved| moved + timeout)
-            {
-                Some(later) if later > deadline => deadline = later,
-                _ => return Err(UpstreamError::Timeout),
-            }
-        }
+        let time = wait.started().elapsed();
+        self.record(&answer, time);
+        (answer, time)
     }
 
     /// Closes connections that are too old or that their upstream has closed.
@@ -133,6 +108,7 @@ impl Pool {
     async fn exchange_on_some_connection(
         &self,
         mut request: Request<RequestBody>,
+        wait: &Wait,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let index = self.next.get();
         self.next.set((index + 1) % self.endpoints.len().max(1));
@@ -142,22 +118,22 @@ impl Pool {
             return Err(UpstreamError::Answer("no endpoint"));
         };
         self.set_authority(&mut request, address);
-        while let Some(connection) = endpoint.idle.take() {
-            match connection.send(request).await {
+        while let Some(connection) = endpoint.idle.take(wait.started()) {
+            match connection.send(request, wait).await {
                 Sent::Returned(unsent) => request = *unsent,
                 sent => return self.accept_http1(sent),
             }
         }
         let shared = endpoint.shared.borrow().clone();
         if let Some(sender) = shared.filter(|sender| !sender.is_closed()) {
-            match self.send_http2(sender, request).await {
+            match wait.bound(self.send_http2(sender, request)).await? {
                 Err((_, Some(unsent))) => request = *unsent,
                 Err((error, None)) => return Err(UpstreamError::Exchange(error)),
                 Ok(answer) => return self.accept(answer, None),
             }
         }
-        self.exchange_on_new_connection(endpoint, address, request)
-            .await
+        // Boxed: it is rare, and large where there is TLS.
+        Box::pin(self.exchange_on_new_connection(endpoint, address, request, wait)).await
     }
 
     async fn exchange_on_new_connection(
@@ -165,22 +141,27 @@ impl Pool {
         endpoint: &EndpointPool,
         address: &Address,
         request: Request<RequestBody>,
+        wait: &Wait,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let deadline = self.target.settings.connect_timeout;
         let gauge = &self.target.metrics.connections;
-        match connection::open(address, deadline, gauge).await? {
+        match wait
+            .bound(connection::open(address, deadline, gauge))
+            .await??
+        {
             Opened::Http1(stream) => {
                 let connection = Http1::handshake(stream, &endpoint.idle)
                     .await
                     .map_err(UpstreamError::Exchange)?;
-                self.accept_http1(connection.send(request).await)
+                self.accept_http1(connection.send(request, wait).await)
             }
             Opened::Http2(stream) => {
-                let sender = http2::handshake(stream)
-                    .await
+                let sender = wait
+                    .bound(http2::handshake(stream))
+                    .await?
                     .map_err(UpstreamError::Exchange)?;
                 *endpoint.shared.borrow_mut() = Some(sender.clone());
-                match self.send_http2(sender, request).await {
+                match wait.bound(self.send_http2(sender, request)).await? {
                     Ok(answer) => self.accept(answer, None),
                     Err((error, _)) => Err(UpstreamError::Exchange(error)),
                 }
@@ -221,6 +202,7 @@ impl Pool {
         match sent {
             Sent::Answer(answer, connection) => self.accept(answer, Some(connection)),
             Sent::Failed(error) => Err(UpstreamError::Exchange(error)),
+            Sent::TimedOut => Err(UpstreamError::Timeout),
             Sent::Returned(_) => Err(UpstreamError::Answer("a new connection was closed at once")),
         }
     }
@@ -243,9 +225,9 @@ impl Pool {
         Ok(answer.map(|incoming| UpstreamBody::new(incoming, connection, idle)))
     }
 
-    fn record(&self, answer: &Result<Response<UpstreamBody>, UpstreamError>, started: Instant) {
+    fn record(&self, answer: &Result<Response<UpstreamBody>, UpstreamError>, time: Duration) {
         let metrics = &self.target.metrics;
-        metrics.duration.observe(started.elapsed().as_secs_f64());
+        metrics.duration.observe(time.as_secs_f64());
         match answer {
             Ok(_) => metrics.healthy.set(1),
             Err(UpstreamError::ClientBody(_)) => {}
@@ -283,15 +265,11 @@ fn move_authority_to_host(request: &mut Request<RequestBody>) {
 }
 
 impl IdleHttp1 {
-    /// The most recently used connection that is still open.
-    fn take(&self) -> Option<Box<Http1>> {
-        let mut quiet = Context::from_waker(Waker::noop());
-        loop {
-            let mut connection = self.connections.borrow_mut().pop()?;
-            if connection.idle_since.elapsed() < self.keep_alive && connection.settle(&mut quiet) {
-                return Some(connection);
-            }
-        }
+    /// The most recently used connection that is young enough.
+    fn take(&self, now: Instant) -> Option<Box<Http1>> {
+        let mut connections = self.connections.borrow_mut();
+        std::iter::from_fn(|| connections.pop())
+            .find(|connection| connection.is_at_rest() && connection.is_fresh(now, self.keep_alive))
     }
 
     pub(super) fn put(&self, connection: Box<Http1>) {
@@ -303,8 +281,9 @@ impl IdleHttp1 {
 
     fn sweep(&self) {
         let mut quiet = Context::from_waker(Waker::noop());
+        let now = Instant::now();
         self.connections.borrow_mut().retain_mut(|connection| {
-            connection.idle_since.elapsed() < self.keep_alive && connection.settle(&mut quiet)
+            connection.is_fresh(now, self.keep_alive) && connection.settle(&mut quiet)
         });
     }
 }

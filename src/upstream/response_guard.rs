@@ -38,13 +38,13 @@ impl HeadSignal {
 struct Head {
     active: bool,
     /// Bytes of the head so far, saturating: finds the status code at bytes 9 to 11.
-    length: u16,
+    length: usize,
     /// Whether the status code begins with `1`.
     interim: bool,
     /// The byte before.
     previous: u8,
-    /// Bytes of the current line without its end, saturating.
-    line: u8,
+    /// Whether the current line has anything but its end.
+    has_text: bool,
 }
 
 impl Head {
@@ -53,36 +53,48 @@ impl Head {
         length: 0,
         interim: false,
         previous: 0,
-        line: 0,
+        has_text: false,
     };
 
-    /// Follows one byte; `false` refuses it.
-    fn accept(&mut self, byte: u8) -> bool {
-        if byte == b'\n' {
+    /// Follows the head through `bytes`, line by line; `false` refuses them.
+    fn accept(&mut self, mut bytes: &[u8]) -> bool {
+        while self.active {
+            let Some(end) = memchr::memchr(b'\n', bytes) else {
+                self.pass(bytes);
+                return true;
+            };
+            self.pass(&bytes[..end]);
             if self.previous != b'\r' {
                 return false;
             }
-            if self.line == 0 {
-                *self = if self.interim {
-                    Head::START
-                } else {
-                    Head {
-                        active: false,
-                        ..*self
-                    }
-                };
-                return true;
-            }
-            self.line = 0;
-        } else if byte != b'\r' {
-            self.line = self.line.saturating_add(1);
+            self.end_line();
+            bytes = &bytes[end + 1..];
         }
-        if self.length == 9 {
-            self.interim = byte == b'1';
-        }
-        self.length = self.length.saturating_add(1);
-        self.previous = byte;
         true
+    }
+
+    /// Bytes within one line.
+    fn pass(&mut self, bytes: &[u8]) {
+        const STATUS: usize = "HTTP/1.1 ".len();
+        if let Some(digit) = STATUS.checked_sub(self.length).and_then(|at| bytes.get(at)) {
+            self.interim = *digit == b'1';
+        }
+        self.has_text |= bytes.iter().any(|byte| *byte != b'\r');
+        self.length = self.length.saturating_add(bytes.len());
+        self.previous = bytes.last().copied().unwrap_or(self.previous);
+    }
+
+    /// After an empty line comes the body, or, after an interim answer, the next head.
+    fn end_line(&mut self) {
+        match (self.has_text, self.interim) {
+            (true, _) => {
+                self.length = self.length.saturating_add(1);
+                self.previous = b'\n';
+                self.has_text = false;
+            }
+            (false, true) => *self = Head::START,
+            (false, false) => self.active = false,
+        }
     }
 }
 
@@ -107,17 +119,13 @@ impl<I: AsyncRead + Unpin> AsyncRead for ResponseGuard<I> {
         }
         let before = buf.filled().len();
         std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        for byte in &buf.filled()[before..] {
-            if !self.head.active {
-                break;
-            }
-            if !self.head.accept(*byte) {
-                let error =
-                    io::Error::new(io::ErrorKind::InvalidData, "bare LF in an answer's head");
-                return Poll::Ready(Err(error));
-            }
+        match self.head.accept(&buf.filled()[before..]) {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "bare LF in an answer's head",
+            ))),
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -155,36 +163,53 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for ResponseGuard<I> {
 mod tests {
     use super::*;
 
-    /// How many bytes pass, and whether a body has begun after them.
-    fn follow(bytes: &[u8]) -> (usize, bool) {
-        let mut head = Head::START;
-        for (position, byte) in bytes.iter().enumerate() {
-            if head.active && !head.accept(*byte) {
-                return (position, false);
+    #[derive(Debug, PartialEq, Eq)]
+    enum Verdict {
+        Body,
+        MoreOfTheHead,
+        Refused,
+    }
+
+    /// The verdict on an answer, which is the same however its bytes are cut into pieces.
+    fn follow(bytes: &[u8]) -> Verdict {
+        let in_pieces_of = |size: usize| {
+            let mut head = Head::START;
+            let clean = bytes.chunks(size).all(|piece| head.accept(piece));
+            match (clean, head.active) {
+                (false, _) => Verdict::Refused,
+                (true, true) => Verdict::MoreOfTheHead,
+                (true, false) => Verdict::Body,
             }
+        };
+        let whole = in_pieces_of(bytes.len());
+        for size in 1..bytes.len() {
+            assert_eq!(in_pieces_of(size), whole, "in pieces of {size}");
         }
-        (bytes.len(), !head.active)
+        whole
     }
 
     #[test]
     fn a_clean_head_passes_and_its_body_is_not_read() {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\na\nb";
-        assert_eq!(follow(answer), (answer.len(), true));
+        assert_eq!(follow(answer), Verdict::Body);
+        let unfinished = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n";
+        assert_eq!(follow(unfinished), Verdict::MoreOfTheHead);
     }
 
     #[test]
     fn row_47_a_bare_lf_in_a_head_is_refused() {
-        assert_eq!(
-            follow(b"HTTP/1.1 200 OK\r\nx: a\nset-cookie: b\r\n\r\n"),
-            (21, false)
-        );
-        assert_eq!(follow(b"HTTP/1.1 200 OK\n"), (15, false));
+        let echoed = b"HTTP/1.1 200 OK\r\nx: a\nset-cookie: b\r\n\r\n";
+        assert_eq!(follow(echoed), Verdict::Refused);
+        assert_eq!(follow(b"HTTP/1.1 200 OK\n"), Verdict::Refused);
+        assert_eq!(follow(b"HTTP/1.1 200 OK\r\n\n"), Verdict::Refused);
     }
 
     #[test]
     fn an_interim_answer_is_followed_by_another_head() {
-        let (passed, body) =
-            follow(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nx: a\ny: b");
-        assert_eq!((passed, body), (49, false));
+        let hints = "HTTP/1.1 103 Early Hints\r\n\r\n";
+        let after_it = |head: &str| follow(format!("{hints}{head}").as_bytes());
+        assert_eq!(after_it("HTTP/1.1 200 OK\r\nx: a\ny: b"), Verdict::Refused);
+        assert_eq!(after_it("HTTP/1.1 200 OK\r\n\r\na\nb"), Verdict::Body);
+        assert_eq!(after_it(""), Verdict::MoreOfTheHead);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::auth::principal::Identity;
+use crate::auth::principal::{Holder, Identity};
 use crate::auth::{CredentialKind, IssuerSettings, TokenType};
 use crate::clock::Timestamp;
 use crate::environment::Environment;
@@ -158,7 +158,7 @@ impl Issuer {
         };
         let earliest = claims.expires_at.minus(self.settings.max_lifetime);
         VerifiedToken {
-            identity: Arc::new(identity),
+            identity: Arc::new(Holder::from(identity)),
             issued_at: claims.issued_at.unwrap_or(earliest),
             jti: claims.id.map(str::to_owned),
             grant: claims.grant.map(str::to_owned),

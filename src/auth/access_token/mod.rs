@@ -21,7 +21,7 @@ use crate::observe::Metrics;
 use crate::token::jwt::{InvalidJwt, InvalidKeySet, MAX_LEN, UnverifiedJwt};
 
 use super::failure::{Failure, Refusal};
-use super::principal::Identity;
+use super::principal::Holder;
 use super::{IssuerRevocation, IssuerSettings};
 use cache::{Cached, Freshness, TokenCache, TokenHash};
 use issuer::Issuer;
@@ -47,7 +47,7 @@ pub struct AccessTokens {
 
 /// What a verified token says. Whether it was revoked is still to be asked.
 pub struct VerifiedToken {
-    pub(super) identity: Arc<Identity>,
+    pub(super) identity: Arc<Holder>,
     /// `iat`; where the issuer sends none, the earliest that its `exp` allows, so that a denial
     /// by time is never escaped by leaving it out.
     pub(super) issued_at: Timestamp,
@@ -143,7 +143,8 @@ impl AccessTokens {
             return self.unless_ended(cached);
         }
         self.misses.inc();
-        self.examine(token, hash).await
+        // Boxed: rare, and large, since it may wait for a key set.
+        Box::pin(self.examine(token, hash)).await
     }
 
     /// Waits until every fetched key set was tried once, at most 5 s. A failure is no reason not

@@ -126,7 +126,7 @@ async fn a_token_becomes_an_identity_qualified_by_its_issuer() {
     let token = bench
         .verified(json!({"acct": "acme", "fam": "g-1", "nbf": NOW - 5}))
         .await;
-    let expected = Identity {
+    let expected = crate::auth::principal::Identity {
         kind: CredentialKind::AccessToken,
         credential_id: crate::id::CredentialId::parse("t-1").expect("an id"),
         subject: "https://idp.example|alice".into(),
@@ -139,7 +139,7 @@ async fn a_token_becomes_an_identity_qualified_by_its_issuer() {
         not_before: Some(Timestamp::from_secs(NOW - 5)),
         expires_at: Some(Timestamp::from_secs(NOW + 3600)),
     };
-    assert_eq!(*token.identity, expected);
+    assert_eq!(**token.identity, expected);
     assert_eq!(token.issued_at, Timestamp::from_secs(NOW));
     assert_eq!(token.jti.as_deref(), Some("t-1"));
     assert_eq!(token.grant.as_deref(), Some("g-1"));
