@@ -1,8 +1,8 @@
 //! Scopes: what a credential may do, as ordered sets of names.
 //!
 //! Not here: which scopes exist (the config's catalogue) and which a route needs
-//! ([`crate::gateway`]). Invariant: a [`ScopeSet`] is sorted and without repeats, so
-//! "required ⊆ granted" is one merge, and no other comparison decides an authorization.
+//! ([`crate::gateway`]). Invariant: a [`ScopeSet`] is sorted and without repeats, so equal sets are
+//! equal texts, and no comparison but those here decides an authorization.
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,14 +40,18 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A sorted set of scopes. Cheap to clone.
+/// A sorted set of scopes. Cheap to clone, and in one piece of memory: it is looked at on every
+/// request, with another credential's set each time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ScopeSet(Arc<[Scope]>);
+pub struct ScopeSet {
+    /// The names in order, separated by single spaces, which no name holds.
+    text: Arc<str>,
+}
 
 impl ScopeSet {
     /// The set of no scopes.
     pub fn empty() -> ScopeSet {
-        ScopeSet(Arc::new([]))
+        ScopeSet { text: "".into() }
     }
 
     /// Parses names separated by single spaces (RFC 6749 §3.3 `scope`). The empty text is the
@@ -59,38 +63,53 @@ impl ScopeSet {
         text.split(' ').map(Scope::parse).collect()
     }
 
+    /// The names in order, separated by single spaces: the form of RFC 6749 `scope` and of
+    /// `X-Auth-Scopes`.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// Whether every scope of this set is in `granted`.
     pub fn is_subset_of(&self, granted: &ScopeSet) -> bool {
-        self.0.iter().all(|scope| granted.contains(scope))
+        self.names().all(|name| granted.has(name))
     }
 
     /// Whether at least one scope of this set is in `granted`.
     pub fn intersects(&self, granted: &ScopeSet) -> bool {
-        self.0.iter().any(|scope| granted.contains(scope))
+        self.names().any(|name| granted.has(name))
     }
 
     /// The scopes that are in both sets.
     pub fn intersection(&self, other: &ScopeSet) -> ScopeSet {
-        self.0
-            .iter()
-            .filter(|scope| other.contains(scope))
-            .cloned()
-            .collect()
+        let names: Vec<&str> = self.names().filter(|name| other.has(name)).collect();
+        ScopeSet {
+            text: names.join(" ").into(),
+        }
     }
 
     /// Whether `scope` is in the set.
     pub fn contains(&self, scope: &Scope) -> bool {
-        self.0.binary_search(scope).is_ok()
+        self.has(scope.as_str())
     }
 
     /// The scopes in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Scope> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Scope> {
+        self.names().map(|name| Scope(name.into()))
+    }
+
+    /// The scopes' names in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        // The empty text would be one empty name.
+        self.text.split(' ').filter(|name| !name.is_empty())
     }
 
     /// Whether there is no scope in the set.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
+    }
+
+    fn has(&self, scope: &str) -> bool {
+        self.names().any(|name| name == scope)
     }
 }
 
@@ -99,26 +118,23 @@ impl FromIterator<Scope> for ScopeSet {
         let mut scopes: Vec<Scope> = scopes.into_iter().collect();
         scopes.sort();
         scopes.dedup();
-        ScopeSet(scopes.into())
+        let names: Vec<&str> = scopes.iter().map(Scope::as_str).collect();
+        ScopeSet {
+            text: names.join(" ").into(),
+        }
     }
 }
 
-/// Space-separated, in order: the form of RFC 6749 `scope` and of `X-Auth-Scopes`.
+/// [`ScopeSet::as_str`].
 impl fmt::Display for ScopeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, scope) in self.0.iter().enumerate() {
-            if position > 0 {
-                f.write_str(" ")?;
-            }
-            f.write_str(scope.as_str())?;
-        }
-        Ok(())
+        f.write_str(&self.text)
     }
 }
 
 impl serde::Serialize for ScopeSet {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter().map(Scope::as_str))
+        serializer.collect_seq(self.names())
     }
 }
 

@@ -179,7 +179,7 @@ impl From<&NewKeyRequest> for NewKeyBody {
         NewKeyBody {
             account: request.account.to_string(),
             name: request.name.clone(),
-            scopes: request.scopes.iter().map(Scope::to_string).collect(),
+            scopes: request.scopes.names().map(str::to_owned).collect(),
             env: Some(request.environment),
             not_before: request.not_before.map(|at| at.to_string()),
             expires_at: request.expires_at.map(|at| at.to_string()),

@@ -24,17 +24,19 @@ use crate::secret::{Digest, random_bytes};
 use crate::store::{KeyRecord, Store};
 
 use super::api_key::Key;
-use super::load::{Arrival, Errand, Loads, Outcome, Validity};
+use super::changes::{Changes, Validity};
+use super::front::{self, Booking, Front};
+use super::load::{Arrival, Errand, Loads, Outcome};
 use super::{CacheSettings, Unavailable};
 
 /// The caches, and the way to the store behind them. Shared by all workers.
 #[derive(Debug)]
 pub(super) struct KeyCache {
+    front: Front<Known>,
     known: Cache<Digest, Arc<Known>>,
     absent: Cache<Digest, Absence>,
     loads: Arc<Loads<Option<Arc<Key>>>>,
-    /// Moved on when every entry became doubtful at once.
-    generation: AtomicU64,
+    changes: Changes,
     settings: CacheSettings,
     origin: Instant,
     source: Source,
@@ -54,10 +56,22 @@ pub(super) enum Lookup {
 
 #[derive(Debug)]
 struct Known {
+    digest: Digest,
     key: Arc<Key>,
     validity: Validity,
     /// When a use shall refresh it, in milliseconds from the cache's origin.
     refresh_at: AtomicU64,
+    booking: Booking,
+}
+
+impl front::Entry for Known {
+    fn digest(&self) -> &[u8; 32] {
+        self.digest.as_bytes()
+    }
+
+    fn booking(&self) -> &Booking {
+        &self.booking
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -94,6 +108,7 @@ impl KeyCache {
         metrics: &Metrics,
     ) -> KeyCache {
         KeyCache {
+            front: Front::new(settings.capacity),
             known: Cache::new(settings.capacity),
             // Least recently used, because the default admits by frequency: a storm of new
             // digests would keep the newest out, and ask the store again for each of them.
@@ -102,7 +117,7 @@ impl KeyCache {
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
             loads: Arc::new(Loads::new()),
-            generation: AtomicU64::new(0),
+            changes: Changes::new(),
             settings,
             origin: Instant::now(),
             source: Source { store, control },
@@ -112,14 +127,15 @@ impl KeyCache {
 
     /// What is cached. A record past its freshness is given at once and refreshed behind it.
     pub(super) async fn look(self: &Arc<Self>, digest: &Digest) -> Lookup {
-        let Some(known) = self.known(digest).await else {
+        let now = Instant::now();
+        let Some(known) = self.known(digest, now).await else {
             if self.is_absent(digest).await {
                 self.counters.absent.inc();
                 return Lookup::Absent;
             }
             return Lookup::Miss;
         };
-        if self.claim_refresh(&known) {
+        if self.claim_refresh(&known, now) {
             self.counters.refresh.inc();
             // Nobody waits for the arrival; the entry is replaced when it is there.
             let _arrival = self.begin(*digest, Purpose::Refresh);
@@ -144,19 +160,21 @@ impl KeyCache {
         Err(Unavailable::Store)
     }
 
-    /// The record of this digest changed. First the load under way, then the entries: a load
-    /// that is not under way any more has left its entry to be found here.
+    /// The record of this digest changed.
     pub(super) async fn forget(&self, digest: &Digest) {
-        self.loads.void(digest);
+        self.changes.note(digest);
+        self.loads.leave(digest);
+        // The rest only frees memory: what is not valid any more is not used.
+        self.front.clear(digest.as_bytes());
         self.known.invalidate(digest).await;
         self.absent.invalidate(digest).await;
     }
 
     /// Any record may have changed.
     pub(super) fn flush(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        self.loads.void_all();
-        // Only frees memory: entries of an older generation are not used.
+        self.changes.note_all();
+        self.loads.leave_all();
+        // Only frees memory, as above.
         self.known.invalidate_all();
         self.absent.invalidate_all();
     }
@@ -164,7 +182,7 @@ impl KeyCache {
     /// Joins the load of a digest, or begins it on the control runtime, where it goes on when
     /// the client that caused it goes away. It is detached, and bounded by its deadline.
     fn begin(self: &Arc<Self>, digest: Digest, purpose: Purpose) -> Arrival<Option<Arc<Key>>> {
-        let (arrival, errand) = self.loads.join(digest, self.generation());
+        let (arrival, errand) = self.loads.join(digest, self.changes.validity(&digest));
         match (errand, purpose) {
             (None, Purpose::Miss) => self.counters.shared.inc(),
             (None, Purpose::Refresh) => {}
@@ -179,7 +197,7 @@ impl KeyCache {
     async fn run(self: Arc<Self>, errand: Errand<Option<Arc<Key>>>, purpose: Purpose) {
         // Between a request's look and its errand another load may have come and gone.
         if purpose == Purpose::Miss {
-            if let Some(known) = self.known(errand.digest()).await {
+            if let Some(known) = self.known(errand.digest(), Instant::now()).await {
                 return errand.end(Outcome::Loaded(Some(Arc::clone(&known.key))));
             }
             if self.is_absent(errand.digest()).await {
@@ -191,7 +209,7 @@ impl KeyCache {
             return errand.end(Outcome::Failed);
         };
         let key = self.keep(&errand, record).await;
-        if errand.validity().holds(self.generation()) {
+        if self.changes.still_hold(errand.digest(), errand.validity()) {
             errand.end(Outcome::Loaded(key));
         } else {
             errand.end(Outcome::Void);
@@ -203,43 +221,56 @@ impl KeyCache {
         errand: &Errand<Option<Arc<Key>>>,
         record: Option<KeyRecord>,
     ) -> Option<Arc<Key>> {
-        let validity = errand.validity().clone();
+        let (digest, validity) = (*errand.digest(), errand.validity());
         let Some(record) = record else {
             let until = Instant::now() + shortened(self.settings.negative);
             let absence = Absence { validity, until };
-            self.absent.insert(*errand.digest(), absence).await;
-            self.known.invalidate(errand.digest()).await;
+            self.absent.insert(digest, absence).await;
+            self.front.clear(digest.as_bytes());
+            self.known.invalidate(&digest).await;
             return None;
         };
         let key = Arc::new(Key::from(record));
-        let known = Known {
+        let known = Arc::new(Known {
+            digest,
             key: Arc::clone(&key),
             validity,
-            refresh_at: AtomicU64::new(self.millis_in(self.settings.fresh)),
-        };
-        self.known.insert(*errand.digest(), Arc::new(known)).await;
+            refresh_at: AtomicU64::new(self.millis(Instant::now() + self.settings.fresh)),
+            booking: Booking::default(),
+        });
+        self.front.put(&known, Instant::now());
+        self.known.insert(digest, known).await;
         Some(key)
     }
 
-    async fn known(&self, digest: &Digest) -> Option<Arc<Known>> {
+    async fn known(&self, digest: &Digest, now: Instant) -> Option<Arc<Known>> {
+        if let Some(known) = self.front.get(digest.as_bytes(), now) {
+            return self.if_valid(known);
+        }
         let known = self.known.get(digest).await?;
-        known.validity.holds(self.generation()).then_some(known)
+        self.front.put(&known, now);
+        self.if_valid(known)
+    }
+
+    fn if_valid(&self, known: Arc<Known>) -> Option<Arc<Known>> {
+        let valid = self.changes.still_hold(&known.digest, known.validity);
+        valid.then_some(known)
     }
 
     async fn is_absent(&self, digest: &Digest) -> bool {
         let absence = self.absent.get(digest).await;
         absence.is_some_and(|absence| {
-            absence.validity.holds(self.generation()) && Instant::now() < absence.until
+            self.changes.still_hold(digest, absence.validity) && Instant::now() < absence.until
         })
     }
 
     /// One user of an old record gets to refresh it; also the next try waits its turn.
-    fn claim_refresh(&self, known: &Known) -> bool {
+    fn claim_refresh(&self, known: &Known, now: Instant) -> bool {
         let due = known.refresh_at.load(Ordering::Relaxed);
-        if self.millis_in(Duration::ZERO) < due {
+        if self.millis(now) < due {
             return false;
         }
-        let next = self.millis_in(REFRESH_RETRY);
+        let next = self.millis(now + REFRESH_RETRY);
         let claim =
             known
                 .refresh_at
@@ -247,13 +278,9 @@ impl KeyCache {
         claim.is_ok()
     }
 
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    fn millis_in(&self, after: Duration) -> u64 {
-        let millis = self.origin.elapsed().saturating_add(after).as_millis();
-        u64::try_from(millis).unwrap_or(u64::MAX)
+    fn millis(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.origin);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }
 

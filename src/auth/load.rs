@@ -3,17 +3,17 @@
 //! Not here: what a load does ([`super::cache`]). moka coalesces loads too, but its `invalidate`
 //! does not stop a load in flight from caching what it read before the change (identity.md §3.5),
 //! and an aborted leader makes it load again. Invariants: what a load brings carries the
-//! [`Validity`] that was taken when the load began, and a change voids that validity for good; a
-//! load that ends in any way, also by a panic, leaves no waiter behind.
+//! [`Validity`] that was taken before the load began; a load that ends in any way, also by a panic, leaves no waiter behind.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::secret::Digest;
+
+use super::changes::Validity;
 
 /// The loads that are under way.
 #[derive(Debug)]
@@ -21,17 +21,9 @@ pub(super) struct Loads<T> {
     under_way: Mutex<HashMap<Digest, Arrival<T>>>,
 }
 
-/// Whether what a load read may be used: void once the record has changed since it began.
-#[derive(Clone, Debug)]
-pub(super) struct Validity {
-    generation: u64,
-    void: Arc<AtomicBool>,
-}
-
 /// How a waiter learns of a load's end.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival<T> {
-    validity: Validity,
     outcome: watch::Receiver<Option<Outcome<T>>>,
 }
 
@@ -53,6 +45,8 @@ pub(super) struct Errand<T> {
     digest: Digest,
     validity: Validity,
     outcome: watch::Sender<Option<Outcome<T>>>,
+    /// The other end, to be told from that of a later load.
+    own: watch::Receiver<Option<Outcome<T>>>,
 }
 
 impl<T: Clone> Loads<T> {
@@ -66,21 +60,18 @@ impl<T: Clone> Loads<T> {
     pub(super) fn join(
         self: &Arc<Self>,
         digest: Digest,
-        generation: u64,
+        validity: Validity,
     ) -> (Arrival<T>, Option<Errand<T>>) {
         match self.lock().entry(digest) {
             Entry::Occupied(entry) => (entry.get().clone(), None),
             Entry::Vacant(entry) => {
                 let (sender, outcome) = watch::channel(None);
-                let validity = Validity::of(generation);
-                let arrival = entry.insert(Arrival {
-                    validity: validity.clone(),
-                    outcome,
-                });
+                let arrival = entry.insert(Arrival { outcome });
                 let errand = Errand {
                     loads: Arc::clone(self),
                     digest,
                     validity,
+                    own: sender.subscribe(),
                     outcome: sender,
                 };
                 (arrival.clone(), Some(errand))
@@ -88,18 +79,14 @@ impl<T: Clone> Loads<T> {
         }
     }
 
-    /// The record of `digest` changed: a load under way is void, and nobody joins it any more.
-    pub(super) fn void(&self, digest: &Digest) {
-        if let Some(arrival) = self.lock().remove(digest) {
-            arrival.validity.void();
-        }
+    /// The record of `digest` changed: nobody joins a load under way any more.
+    pub(super) fn leave(&self, digest: &Digest) {
+        self.lock().remove(digest);
     }
 
     /// Any record may have changed.
-    pub(super) fn void_all(&self) {
-        for (_, arrival) in self.lock().drain() {
-            arrival.validity.void();
-        }
+    pub(super) fn leave_all(&self) {
+        self.lock().clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Arrival<T>>> {
@@ -107,24 +94,6 @@ impl<T: Clone> Loads<T> {
         self.under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Validity {
-    pub(super) fn of(generation: u64) -> Validity {
-        Validity {
-            generation,
-            void: Arc::default(),
-        }
-    }
-
-    /// Whether it still holds in this generation.
-    pub(super) fn holds(&self, generation: u64) -> bool {
-        self.generation == generation && !self.void.load(Ordering::Acquire)
-    }
-
-    fn void(&self) {
-        self.void.store(true, Ordering::Release);
     }
 }
 
@@ -143,8 +112,9 @@ impl<T> Errand<T> {
         &self.digest
     }
 
-    pub(super) fn validity(&self) -> &Validity {
-        &self.validity
+    /// From before the load began.
+    pub(super) fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// Ends the load. Whatever is to be cached must be in the cache by now: who comes after
@@ -154,7 +124,7 @@ impl<T> Errand<T> {
         self.outcome.send_replace(Some(outcome));
     }
 
-    /// After [`Loads::void`] another load may be under way in this one's place.
+    /// After [`Loads::leave`] another load may be under way in this one's place.
     fn retire(&self) {
         let mut under_way = self
             .loads
@@ -162,7 +132,7 @@ impl<T> Errand<T> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(entry) = under_way.entry(self.digest)
-            && Arc::ptr_eq(&entry.get().validity.void, &self.validity.void)
+            && entry.get().outcome.same_channel(&self.own)
         {
             entry.remove();
         }
@@ -179,29 +149,22 @@ impl<T> Drop for Errand<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::changes::Changes;
 
     const DIGEST: Digest = Digest::from_bytes([1; 32]);
 
     #[test]
-    fn a_validity_holds_in_its_generation_until_it_is_void() {
-        let validity = Validity::of(1);
-        assert!(validity.holds(1));
-        assert!(!validity.holds(2));
-        validity.void();
-        assert!(!validity.holds(1));
-    }
-
-    #[test]
     fn a_load_that_was_replaced_leaves_its_successor_alone() {
         let loads: Arc<Loads<u8>> = Arc::new(Loads::new());
-        let (_, first) = loads.join(DIGEST, 0);
-        loads.void(&DIGEST);
-        let (_, second) = loads.join(DIGEST, 0);
+        let validity = Changes::new().validity(&DIGEST);
+        let (_, first) = loads.join(DIGEST, validity);
+        loads.leave(&DIGEST);
+        let (_, second) = loads.join(DIGEST, validity);
         first.expect("nothing was under way").end(Outcome::Void);
-        let (_, third) = loads.join(DIGEST, 0);
+        let (_, third) = loads.join(DIGEST, validity);
         assert!(third.is_none());
-        drop(second.expect("the first was void"));
-        let (_, fourth) = loads.join(DIGEST, 0);
+        drop(second.expect("the first was left"));
+        let (_, fourth) = loads.join(DIGEST, validity);
         assert!(fourth.is_some());
     }
 }

@@ -14,6 +14,8 @@ mod credential;
 mod authenticator;
 mod api_key;
 mod cache;
+mod changes;
+mod front;
 mod load;
 mod access_token;
 mod revocation;

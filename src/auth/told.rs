@@ -33,12 +33,11 @@ pub(super) struct ToldTexts {
 
 impl ToldTexts {
     pub(super) fn of(identity: &Identity) -> ToldTexts {
-        let scopes = identity.scopes.to_string();
         let texts = [
             identity.account.as_ref().map(|account| account.as_str()),
             identity.client_id.as_deref(),
             Some(identity.credential_id.as_str()),
-            Some(scopes.as_str()),
+            Some(identity.scopes.as_str()),
             Some(identity.subject.as_str()),
         ];
         let mut buffer = BytesMut::new();

@@ -17,6 +17,7 @@ use moka::future::Cache;
 use crate::clock::Timestamp;
 
 use super::VerifiedToken;
+use crate::auth::front::{self, Booking, Front};
 
 /// The longest that a verdict is kept.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
@@ -30,8 +31,8 @@ pub(super) struct TokenHash([u8; 32]);
 pub(super) struct Freshness(Duration);
 
 /// A verified token and what it depends on.
-#[derive(Clone)]
 pub(super) struct Cached {
+    pub(super) hash: TokenHash,
     pub(super) token: Arc<VerifiedToken>,
     /// Its place among the configured issuers.
     pub(super) issuer: usize,
@@ -41,9 +42,13 @@ pub(super) struct Cached {
     /// cache forgets by its own clock, and late.
     pub(super) end: Timestamp,
     pub(super) freshness: Freshness,
+    pub(super) booking: Booking,
 }
 
-pub(super) struct TokenCache(Cache<TokenHash, Cached>);
+pub(super) struct TokenCache {
+    front: Front<Cached>,
+    cache: Cache<TokenHash, Arc<Cached>>,
+}
 
 impl TokenHash {
     pub(super) fn of(token: &str) -> TokenHash {
@@ -69,30 +74,49 @@ impl Freshness {
 
 impl TokenCache {
     pub(super) fn new(capacity: u64) -> TokenCache {
-        TokenCache(
-            Cache::builder()
+        TokenCache {
+            front: Front::new(capacity),
+            cache: Cache::builder()
                 .max_capacity(capacity)
                 .expire_after(ByFreshness)
                 .build(),
-        )
+        }
     }
 
-    pub(super) async fn get(&self, hash: &TokenHash) -> Option<Cached> {
-        self.0.get(hash).await
+    pub(super) async fn get(&self, hash: &TokenHash) -> Option<Arc<Cached>> {
+        let now = tokio::time::Instant::now();
+        if let Some(cached) = self.front.get(&hash.0, now) {
+            return Some(cached);
+        }
+        let cached = self.cache.get(hash).await?;
+        self.front.put(&cached, now);
+        Some(cached)
     }
 
-    pub(super) async fn insert(&self, hash: TokenHash, cached: Cached) {
-        self.0.insert(hash, cached).await;
+    pub(super) async fn insert(&self, cached: Cached) {
+        let cached = Arc::new(cached);
+        self.front.put(&cached, tokio::time::Instant::now());
+        self.cache.insert(cached.hash, cached).await;
+    }
+}
+
+impl front::Entry for Cached {
+    fn digest(&self) -> &[u8; 32] {
+        &self.hash.0
+    }
+
+    fn booking(&self) -> &Booking {
+        &self.booking
     }
 }
 
 struct ByFreshness;
 
-impl Expiry<TokenHash, Cached> for ByFreshness {
+impl Expiry<TokenHash, Arc<Cached>> for ByFreshness {
     fn expire_after_create(
         &self,
         _: &TokenHash,
-        cached: &Cached,
+        cached: &Arc<Cached>,
         _created_at: Instant,
     ) -> Option<Duration> {
         Some(cached.freshness.0)
@@ -101,7 +125,7 @@ impl Expiry<TokenHash, Cached> for ByFreshness {
     fn expire_after_update(
         &self,
         _: &TokenHash,
-        cached: &Cached,
+        cached: &Arc<Cached>,
         _updated_at: Instant,
         _before: Option<Duration>,
     ) -> Option<Duration> {

@@ -21,6 +21,7 @@ use crate::observe::Metrics;
 use crate::token::jwt::{InvalidJwt, InvalidKeySet, MAX_LEN, UnverifiedJwt};
 
 use super::failure::{Failure, Refusal};
+use super::front::Booking;
 use super::principal::Holder;
 use super::{IssuerRevocation, IssuerSettings};
 use cache::{Cached, Freshness, TokenCache, TokenHash};
@@ -140,7 +141,7 @@ impl AccessTokens {
         let hash = TokenHash::of(token);
         if let Some(cached) = self.known(&hash).await {
             self.hits.inc();
-            return self.unless_ended(cached);
+            return self.unless_ended(&cached);
         }
         self.misses.inc();
         // Boxed: rare, and large, since it may wait for a key set.
@@ -171,15 +172,15 @@ impl AccessTokens {
     }
 
     /// A cached token whose issuer still has the key set that it was verified with.
-    async fn known(&self, hash: &TokenHash) -> Option<Cached> {
+    async fn known(&self, hash: &TokenHash) -> Option<Arc<Cached>> {
         let cached = self.cache.get(hash).await?;
         let issuer = self.issuers.get(cached.issuer)?;
         (issuer.keys().generation() == Some(cached.generation)).then_some(cached)
     }
 
-    fn unless_ended(&self, cached: Cached) -> Result<Arc<VerifiedToken>, Failure> {
+    fn unless_ended(&self, cached: &Cached) -> Result<Arc<VerifiedToken>, Failure> {
         if self.clock.now() < cached.end {
-            Ok(cached.token)
+            Ok(Arc::clone(&cached.token))
         } else {
             Err(Failure::Refused(Refusal::Expired))
         }
@@ -197,13 +198,15 @@ impl AccessTokens {
             .map_err(Failure::Refused)?;
         let token = Arc::new(verified.token);
         let cached = Cached {
+            hash,
             token: Arc::clone(&token),
             issuer: position,
             generation: key.generation(),
             end: verified.end,
             freshness: Freshness::until(verified.end, now),
+            booking: Booking::default(),
         };
-        self.cache.insert(hash, cached).await;
+        self.cache.insert(cached).await;
         Ok(token)
     }
 
