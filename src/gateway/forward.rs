@@ -28,12 +28,14 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const OWN_FIELDS: usize = 14;
 
 /// Sends an admitted request to its upstream and waits for the answer's head.
-pub(super) async fn forward(
+///
+/// The request is built before there is a future, which so holds nothing of what it was built from.
+pub(super) fn forward<'a>(
     admitted: Admitted,
-    pool: &Pool,
+    pool: &'a Pool,
     tokens: &InternalTokens,
-    record: &mut Record,
-) -> Result<Response<UpstreamBody>, Rejection> {
+    record: &'a mut Record,
+) -> impl Future<Output = Result<Response<UpstreamBody>, Rejection>> + use<'a> {
     let peer = Rc::clone(&admitted.authorized.intake.peer);
     let settings = pool.target().settings();
     let timeout = admitted
@@ -42,16 +44,17 @@ pub(super) async fn forward(
         .settings()
         .timeout
         .unwrap_or(settings.timeout);
-    let request = build(admitted, settings, tokens, record.request_id())?;
-
-    let (answer, time) = pool.exchange(request, timeout).await;
-    record.upstream(pool.target().name(), time);
-    match answer {
-        Ok(mut answer) => {
-            hygiene::clean_response(answer.headers_mut());
-            Ok(answer)
+    let request = build(admitted, settings, tokens, record.request_id());
+    async move {
+        let (answer, time) = pool.exchange(request?, timeout).await;
+        record.upstream(pool.target().name(), time);
+        match answer {
+            Ok(mut answer) => {
+                hygiene::clean_response(answer.headers_mut());
+                Ok(answer)
+            }
+            Err(error) => Err(blame(&peer, &error).into()),
         }
-        Err(error) => Err(blame(&peer, &error).into()),
     }
 }
 
@@ -60,7 +63,7 @@ fn build(
     settings: &UpstreamSettings,
     tokens: &InternalTokens,
     request_id: &HeaderValue,
-) -> Result<Request<RequestBody>, Rejection> {
+) -> Result<Box<Request<RequestBody>>, Rejection> {
     let Admitted {
         authorized:
             Authorized {
@@ -93,7 +96,8 @@ fn build(
         false => Trailers::Drop,
     };
     let body = RequestBody::client(intake.body, max_body, trailers, body_idle);
-    let mut request = Request::new(body);
+    // Boxed: it goes through many hands, and is large.
+    let mut request = Box::new(Request::new(body));
     *request.method_mut() = intake.method;
     *request.uri_mut() = target.into();
     *request.headers_mut() = headers;

@@ -76,31 +76,32 @@ impl Http1 {
     }
 
     /// Sends one request and waits for its answer's head.
-    pub(super) async fn send(
+    pub(super) fn send<'w>(
         mut self: Box<Self>,
         request: Request<RequestBody>,
-        wait: &Wait,
-    ) -> Sent {
+        wait: &'w Wait,
+    ) -> impl Future<Output = Sent> + use<'w> {
         self.head.expect();
-        let answered = {
-            let mut answer = pin!(self.sender.try_send_request(request));
-            let (driver, attention) = (&mut self.driver, &self.attention);
-            let patience = &mut self.patience;
-            std::future::poll_fn(|cx| {
+        // Begun here and not in the future, which would hold the request once more for that.
+        let answer = self.sender.try_send_request(request);
+        async move {
+            let mut answer = pin!(answer);
+            let answered = std::future::poll_fn(|cx| {
+                let Http1 { driver, attention, patience, .. } = &mut *self;
                 match driver.drive(attention, cx, |cx| answer.as_mut().poll(cx)) {
                     Poll::Ready(answered) => Poll::Ready(Some(answered)),
                     Poll::Pending => patience.poll_until(wait.end(), cx).map(|()| None),
                 }
             })
-            .await
-        };
-        match answered {
-            None => Sent::TimedOut,
-            Some(Ok(response)) => Sent::Answer(response, self),
-            Some(Err(mut error)) => match error.take_message() {
-                Some(request) => Sent::Returned(Box::new(request)),
-                None => Sent::Failed(error.into_error()),
-            },
+            .await;
+            match answered {
+                None => Sent::TimedOut,
+                Some(Ok(response)) => Sent::Answer(response, self),
+                Some(Err(mut error)) => match error.take_message() {
+                    Some(request) => Sent::Returned(Box::new(request)),
+                    None => Sent::Failed(error.into_error()),
+                },
+            }
         }
     }
 

@@ -83,7 +83,7 @@ impl Pool {
     /// how long that took.
     pub async fn exchange(
         &self,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         timeout: Duration,
     ) -> (Result<Response<UpstreamBody>, UpstreamError>, Duration) {
         let wait = Wait::new(timeout, request.body().course());
@@ -107,7 +107,7 @@ impl Pool {
 
     async fn exchange_on_some_connection(
         &self,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
         wait: &Wait,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let index = self.next.get();
@@ -119,15 +119,15 @@ impl Pool {
         };
         self.set_authority(&mut request, address);
         while let Some(connection) = endpoint.idle.take(wait.started()) {
-            match connection.send(request, wait).await {
-                Sent::Returned(unsent) => request = *unsent,
+            match connection.send(*request, wait).await {
+                Sent::Returned(unsent) => request = unsent,
                 sent => return self.accept_http1(sent),
             }
         }
         let shared = endpoint.shared.borrow().clone();
         if let Some(sender) = shared.filter(|sender| !sender.is_closed()) {
-            match wait.bound(self.send_http2(sender, request)).await? {
-                Err((_, Some(unsent))) => request = *unsent,
+            match Box::pin(wait.bound(self.send_http2(sender, request))).await? {
+                Err((_, Some(unsent))) => request = unsent,
                 Err((error, None)) => return Err(UpstreamError::Exchange(error)),
                 Ok(answer) => return self.accept(answer, None),
             }
@@ -140,7 +140,7 @@ impl Pool {
         &self,
         endpoint: &EndpointPool,
         address: &Address,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         wait: &Wait,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let deadline = self.target.settings.connect_timeout;
@@ -153,7 +153,7 @@ impl Pool {
                 let connection = Http1::handshake(stream, &endpoint.idle)
                     .await
                     .map_err(UpstreamError::Exchange)?;
-                self.accept_http1(connection.send(request, wait).await)
+                self.accept_http1(connection.send(*request, wait).await)
             }
             Opened::Http2(stream) => {
                 let sender = wait
@@ -180,7 +180,7 @@ impl Pool {
     async fn send_http2(
         &self,
         sender: SendRequest<RequestBody>,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
     ) -> Result<Response<Incoming>, (hyper::Error, Option<Box<Request<RequestBody>>>)> {
         let https = self
             .target
@@ -188,7 +188,7 @@ impl Pool {
             .iter()
             .any(|a| a.endpoint.protocol == Protocol::Https);
         move_host_to_authority(&mut request, https);
-        http2::send(sender, request)
+        http2::send(sender, *request)
             .await
             .map_err(|(error, mut unsent)| {
                 if let Some(request) = &mut unsent {
