@@ -12,7 +12,7 @@ SHEETS = {
     "bodies": ("CPU seconds per GiB, 10 MiB bodies", "cpu_s_per_gib", "%.2f"),
     "memory": ("KiB per idle TLS connection", "kb_per_conn", "%.1f"),
 }
-WIDTH, LEFT, RIGHT, BAR, GAP, TITLE = 760, 150, 70, 16, 5, 34
+WIDTH, LEFT, RIGHT, BAR, GAP, TITLE = 760, 150, 110, 16, 5, 34
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #24292f } .title { font-weight: 600; font-size: 14px }
 .page { fill: #ffffff } .bar { fill: #9aa5b1 } .ours { fill: #1f6feb } .reach { stroke: #57606a; stroke-width: 1 }
@@ -74,7 +74,8 @@ def _bar(top, label, spread, scale, digits):
     yield '<rect class="%s" x="%d" y="%d" width="%.1f" height="%d"/>' % (kind, LEFT, top, x(spread.median), BAR)
     low, high = LEFT + x(spread.low), LEFT + x(spread.high)
     yield '<line class="reach" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>' % (low, high, middle, middle)
-    yield _text(high + 6, middle + 4, digits % spread.median, "value")
+    cut = " (bar cut)" if spread.high * scale > WIDTH - LEFT - RIGHT + 1 else ""
+    yield _text(high + 6, middle + 4, digits % spread.median + cut, "value")
 
 
 def _text(x, y, text, kind, more=""):

@@ -68,13 +68,15 @@ def _jobs(data):
 
 def _request_table(rows):
     columns = ["CPU us/request (min-max)", "x best", "requests/s (min-max)", "p50 us", "p99 us"]
-    yield from _head("peer", *columns, "proxy core used", "load core used", "peak RSS MiB", "errors", "Redis us/request")
+    columns += ["proxy core used", "load core used", "peak RSS MiB", "errors"]
+    has_store = any(median(rounds, "store_cpu_us") is not None for _, _, rounds in rows)
+    yield from _head("peer", *columns, *["Redis us/request"] * has_store)
     for spread, label, rounds in rows:
         latency = [_number(median(rounds, name)) for name in ("p50", "p99")]
         used = [_percent(median(rounds, name)) for name in ("util", "lg_util")]
         memory, store = _mebibytes(median(rounds, "peak_rss_kb")), _number(median(rounds, "store_cpu_us"), 2)
-        speed = Spread.of(rounds, "rps").text(0)
-        yield _row(label, spread.text(), _times_best(spread, rows), speed, *latency, *used, memory, _errors(rounds), store)
+        cells = [spread.text(), _times_best(spread, rows), Spread.of(rounds, "rps").text(0), *latency, *used]
+        yield _row(label, *cells, memory, _errors(rounds), *[store] * has_store)
 
 
 def _idle_table(rows):

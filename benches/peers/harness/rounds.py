@@ -1,6 +1,7 @@
 """Whose turn it is: every subject once in each round, every second round in reverse order.
 
 So a machine that grows slower while a run lasts does not favour whoever came first."""
+import resource
 import statistics
 import subprocess
 
@@ -10,6 +11,7 @@ from .measure import measure
 from .verify import faults, verify
 
 SHOWN = ("rps", "p50", "p99", "err", "cpu_us", "util", "core_util", "lg_util", "kb_per_conn", "cpu_s_per_gib")
+SPARE_FILES = 500  # what a proxy or load tool may open besides its connections
 
 
 def verify_all(chosen):
@@ -37,6 +39,9 @@ def run(names, chosen, rounds, seconds, results, rate=None):
 
 
 def _run_job(job, chosen, rounds, seconds, results, rate, upstream):
+    if job.connections + SPARE_FILES > resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+        print(job.name, "left out: the limit on open files is too low", flush=True)
+        return True
     if job.load == "open":
         rate = results.data["rates"][job.name] = rate or _half_of_the_slowest(job, chosen, results)
     subjects = [subject for subject in peers.subjects(job, chosen) if _fit(subject, results, upstream)]

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::rc::Rc;
-use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 use crate::Work;
 use crate::answer::{self, Answer};

@@ -1,10 +1,10 @@
 //! Opens connections one after the other, makes one request on each, and holds them all.
 
 use std::io;
-use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use crate::Work;

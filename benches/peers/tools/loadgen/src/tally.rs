@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Errors are shown up to this many, and counted beyond.
 const SHOWN: u64 = 3;
