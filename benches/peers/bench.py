@@ -57,7 +57,7 @@ def _report(options, results):
     data = Results(results).data
     report.write(data, sys.stdout)
     if options.plots:
-        plots.write(data, options.plots)
+        print("wrote", *plots.write(data, options.plots), file=sys.stderr)
 
 
 def _measure(options, chosen, results):
@@ -75,8 +75,8 @@ def _measure(options, chosen, results):
     unknown = set(options.names) - set(JOBS)
     if unknown:
         raise SystemExit("no such job: " + ", ".join(sorted(unknown)))
-    names = options.names or list(JOBS)
-    return 0 if rounds.run(names, chosen, options.rounds, options.secs, Results(results), options.rate) else 1
+    jobs = [JOBS[name] for name in options.names or JOBS]
+    return 0 if rounds.run(jobs, chosen, options.rounds, options.secs, Results(results), options.rate) else 1
 
 
 def _take_the_machine():

@@ -21,15 +21,17 @@ text { font: 12px system-ui, sans-serif; fill: #24292f } .title { font-weight: 6
 
 
 def write(data, folder):
-    """Writes the sheets that the run has figures for, and says which."""
+    """Writes the sheets that the run has figures for, and returns which."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    written = []
     for name, (title, figure, digits) in SHEETS.items():
         panels = list(_panels(data["jobs"], figure))
         if panels:
             file = folder / (name + ".svg")
             file.write_text(_sheet(title, panels, digits))
-            print("\nwrote", file)
+            written.append(file)
+    return written
 
 
 def _panels(jobs, figure):
@@ -50,7 +52,7 @@ def _sheet(title, panels, digits):
         parts += _panel(top, job, bars, digits)
         top += TITLE + len(bars) * (BAR + GAP)
     height = top + 14
-    opening = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" role="img">' % (WIDTH, height, WIDTH)
+    opening = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d">' % (WIDTH, height, WIDTH)
     page = '<rect class="page" width="%d" height="%d"/>' % (WIDTH, height)
     return "\n".join([opening, "<title>%s</title><style>%s</style>" % (escape(title), STYLE), page, *parts, "</svg>\n"])
 

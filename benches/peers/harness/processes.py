@@ -41,7 +41,8 @@ def start_redis():
     """An empty Redis of our own; returns the process and its URL."""
     port, folder = places.free_port(), places.RUN / "redis"
     folder.mkdir(parents=True, exist_ok=True)
-    command = ["redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", folder, "--save", "", "--appendonly", "no"]
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", folder]
+    command += ["--save", "", "--appendonly", "no"]
     process = start(command, places.LOAD_CORE, port, log=folder / "out.log")
     return process, "redis://127.0.0.1:%d" % port
 

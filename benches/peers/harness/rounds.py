@@ -1,12 +1,13 @@
 """Whose turn it is: every subject once in each round, every second round in reverse order.
 
 So a machine that grows slower while a run lasts does not favour whoever came first."""
+import dataclasses
 import resource
-import statistics
 import subprocess
 
 from . import credentials, peers, processes
-from .jobs import JOBS, NORMAL
+from .figures import OURS, median
+from .jobs import JOBS
 from .measure import measure
 from .verify import faults, verify
 
@@ -28,14 +29,23 @@ def verify_all(chosen):
     return good
 
 
-def run(names, chosen, rounds, seconds, results, rate=None):
+def run(jobs, chosen, rounds, seconds, results, rate=None):
     """Does the jobs, and returns whether every round of every subject succeeded."""
     credentials.make()
     process, upstream = processes.start_upstream()
     try:
-        return all([_run_job(JOBS[name], chosen, rounds, seconds, results, rate, upstream) for name in names])
+        return all([_run_job(job, chosen, rounds, seconds, results, rate, upstream) for job in jobs])
     finally:
         processes.stop(process)
+
+
+def smoke(chosen, results):
+    """J1 of every peer and one short round of each other kind of load: whether all of it works, not how fast."""
+    good = run([JOBS["J1"]], chosen, 1, 1, results)
+    kinds = [JOBS[name] for name in ("J2-es256-1000", "J3", "J4", "J6-down", "safety-J1", "JL")]
+    few_idle = dataclasses.replace(JOBS["J5"], connections=500)
+    ours = {name: peer for name, peer in chosen.items() if name == OURS}
+    return run([*kinds, few_idle], ours, 1, 1, results) and good
 
 
 def _run_job(job, chosen, rounds, seconds, results, rate, upstream):
@@ -88,26 +98,14 @@ def _verified(subject, upstream):
 
 def _half_of_the_slowest(job, chosen, results):
     """Half the rate that the slowest of the subjects reached in J1, so that none is overloaded."""
-    reached = []
-    for subject in peers.subjects(job, chosen):
-        rounds = results.jobs.get("J1", {}).get(subject.label, [])
-        reached += [statistics.median(figures["rps"] for figures in rounds if "rps" in figures)] if rounds else []
+    measured = results.jobs.get("J1", {})
+    reached = [median(measured.get(subject.label, []), "rps") for subject in peers.subjects(job, chosen)]
+    reached = [rate for rate in reached if rate]
     if not reached:
         raise SystemExit("%s needs --rate, or J1 in the same results before it" % job.name)
-    return round(min(reached) / 2, -2) or 100
+    return max(100, round(min(reached) / 2, -2))
 
 
 def _short(figures):
     shown = {name: figures[name] for name in ("failed", *SHOWN) if figures.get(name) is not None}
     return {name: round(value, 2) if isinstance(value, float) else value for name, value in shown.items()}
-
-
-def ours(chosen):
-    return {name: peer for name, peer in chosen.items() if name == "portcullis"}
-
-
-def smoke(chosen, results):
-    """One short round of each kind of load: whether the harness works, not how fast anything is."""
-    good = run(["J1"], chosen, 1, 1, results)
-    kinds = ["J2-es256-1000", "J3", "J4", "J6-down", "safety-J1", "JL"]
-    return run(kinds, ours(chosen), 1, 1, results) and good

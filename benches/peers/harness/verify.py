@@ -25,7 +25,7 @@ def verify(subject, upstream):
     with running(subject, upstream) as peer:
         for case in _cases(subject.mode):
             status, body, tls = _ask(peer.port, case)
-            outcome[case.name] = _judge(_expected(case, subject.peer), status, body)
+            outcome[case.name] = _judge(expected(case, subject.peer), status, body)
             outcome["tls"] = tls
     return outcome
 
@@ -77,7 +77,7 @@ def _ask(port, case):
         connection.close()
 
 
-def _expected(case, peer):
+def expected(case, peer):
     """The case with the status that the peer is known to refuse with; never one that must be let through."""
     for name, status in getattr(peer, "DEVIATES", {}).items():
         if case.name.endswith(name) and case.status != 200:

@@ -32,7 +32,7 @@ impl Arrivals {
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
         #[expect(
             deprecated,
-            reason = "its successor is unsafe; a file descriptor that changes, which it is deprecated for, OwnedFd is not"
+            reason = "its successor is unsafe; an OwnedFd cannot do what it is deprecated for: change"
         )]
         let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
         Ok(Self {
