@@ -14,6 +14,7 @@ import argparse
 import os
 import resource
 import sys
+from pathlib import Path
 
 from harness import build, floors, peers, places, plots, report, rounds
 from harness.jobs import JOBS
@@ -22,61 +23,74 @@ from harness.results import Results
 
 def main():
     options = _options()
-    results = options.out or places.WORK / ("smoke.json" if options.command == "smoke" else "results.json")
-    commands = {"build": _build, "jobs": _jobs, "report": _report}
-    if options.command in commands:
-        return commands[options.command](options, results)
-    _take_the_machine()
-    chosen = peers.installed(peers.load(options.peers.split(",") if options.peers else None))
-    return _measure(options, chosen, results)
+    return COMMANDS[options.command](options)
 
 
 def _options():
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("command", choices=["build", "verify", "run", "smoke", "floors", "report", "jobs"])
+    parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--peers")
+    parser.add_argument("--peers", type=lambda text: text.split(","))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--secs", type=float, default=6)
     parser.add_argument("--rate", type=float)
-    parser.add_argument("--out")
-    parser.add_argument("--plots")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--plots", type=Path)
     return parser.parse_args()
 
 
-def _build(options, _results):
+def _build(options):
     build.build(options.names)
 
 
-def _jobs(_options, _results):
+def _jobs(_options):
     for job in JOBS.values():
         print("%-15s %s" % (job.name, job.what))
 
 
-def _report(options, results):
-    data = Results(results).data
-    report.write(data, sys.stdout)
-    if options.plots:
-        print("wrote", *plots.write(data, options.plots), file=sys.stderr)
+def _verify(options):
+    return 0 if rounds.verify_all(_ready(options)) else 1
 
 
-def _measure(options, chosen, results):
-    if options.command == "verify":
-        return 0 if rounds.verify_all(chosen) else 1
-    if options.command == "smoke":
-        if os.path.exists(results):
-            os.remove(results)
-        kept = Results(results)
-        good = rounds.smoke(chosen, kept)
-        report.write(kept.data, sys.stdout)
-        return 0 if good else 1
-    if options.command == "floors":
-        return floors.measure(Results(results), options.rounds, options.secs)
+def _run(options):
     unknown = set(options.names) - set(JOBS)
     if unknown:
         raise SystemExit("no such job: " + ", ".join(sorted(unknown)))
-    jobs = [JOBS[name] for name in options.names or JOBS]
-    return 0 if rounds.run(jobs, chosen, options.rounds, options.secs, Results(results), options.rate) else 1
+    run = rounds.Run(_ready(options), _results(options), options.rounds, options.secs, options.rate)
+    return 0 if run.do([JOBS[name] for name in options.names or JOBS]) else 1
+
+
+def _smoke(options):
+    path = options.out or places.WORK / "smoke.json"
+    path.unlink(missing_ok=True)
+    results = Results(path)
+    good = rounds.smoke(_ready(options), results)
+    report.write(results.data, sys.stdout)
+    return 0 if good else 1
+
+
+def _floors(options):
+    _ready(options)
+    floors.measure(_results(options), options.rounds, options.secs)
+
+
+def _report(options):
+    results = _results(options)
+    if not results.path.exists():
+        raise SystemExit("no results in %s" % results.path)
+    report.write(results.data, sys.stdout)
+    if options.plots:
+        print("wrote", *plots.write(results.data, options.plots), file=sys.stderr)
+
+
+def _results(options):
+    return Results(options.out or places.WORK / "results.json")
+
+
+def _ready(options):
+    """Takes the machine, and gives the peers that are there."""
+    _take_the_machine()
+    return peers.installed(peers.load(options.peers))
 
 
 def _take_the_machine():
@@ -87,6 +101,16 @@ def _take_the_machine():
         raise SystemExit("two cores are needed")
     os.sched_setaffinity(0, {places.LOAD_CORE})
 
+
+COMMANDS = {
+    "build": _build,
+    "verify": _verify,
+    "run": _run,
+    "smoke": _smoke,
+    "floors": _floors,
+    "report": _report,
+    "jobs": _jobs,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -120,10 +120,9 @@ class Pages(unittest.TestCase):
 
 class Rate(unittest.TestCase):
     def test_the_open_loop_asks_for_half_of_what_the_slowest_reached(self):
-        peer = SimpleNamespace(NAME="p", CAN={"apikey"})
-        other = SimpleNamespace(NAME="q", CAN={"apikey"})
-        results = SimpleNamespace(jobs={"J1": {"p": [{"rps": 9000.0}], "q": [{"rps": 4100.0}], "r": [{"rps": 1.0}]}})
-        self.assertEqual(rounds._half_of_the_slowest(JOBS["JL"], {"p": peer, "q": other}, results), 2000)
+        reached = {"p": [{"rps": 9000.0}], "q": [{"rps": 4100.0}], "not asked": [{"rps": 1.0}]}
+        subjects = [SimpleNamespace(label=label) for label in ("p", "q", "not measured")]
+        self.assertEqual(rounds.half_of_the_slowest(subjects, reached), 2000)
 
 
 if __name__ == "__main__":
