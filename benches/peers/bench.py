@@ -27,7 +27,7 @@ def main():
 
 
 def _options():
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--peers", type=lambda text: text.split(","))
