@@ -7,7 +7,7 @@
  *   path with /big         200, 10 MiB
  *   a request with a body  200, how many bytes of it came (Content-Length or chunked)
  *
- * Not a server for anything else: it trusts the proxy that asks it. */
+ * Not a server for anything else: it trusts the proxy that asks it, and drops what is pipelined behind a body. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
