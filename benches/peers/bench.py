@@ -95,6 +95,7 @@ def _ready(options):
 
 def _take_the_machine():
     """As many open files as are allowed, and this program itself away from the proxy's core."""
+    os.environ["PATH"] += ":/usr/sbin"  # where Debian has the proxies, and no user's PATH has it
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if not {places.LOAD_CORE, places.PROXY_CORE} <= os.sched_getaffinity(0):
