@@ -44,6 +44,10 @@ class Subjects(unittest.TestCase):
         self.assertEqual(self.labels("safety-J1", self.peer()), [])
         self.assertEqual(self.labels("safety-J1", self.peer(VARIANTS=("", "observed"))), ["p", "p+observed"])
 
+    def test_a_peer_takes_no_part_in_a_job_that_it_skips(self):
+        self.assertEqual(self.labels("JL", self.peer(SKIP={"JL"})), [])
+        self.assertEqual(self.labels("J1", self.peer(SKIP={"JL"})), ["p"])
+
     def test_a_peer_that_lets_something_through_cannot_be_excused(self):
         peer = self.peer(DEVIATES={"valid key": 403, "no key": 403})
         asked = [Case("valid key", 200, {}), Case("no key", 401, {})]

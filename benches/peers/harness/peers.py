@@ -8,6 +8,7 @@ A peer is a folder with a `peer.py`:
     CAN = {"plain", "apikey", "jwt", "jwtcache"}     # its modes, see jobs.py
     VARIANTS = ("", "redis", "observed")             # optional; see jobs.py
     NOTE = {"jwt": "how it is done"}                 # printed beside the results
+    SKIP = {"JL"}                                    # optional; jobs that it is no use in
     DEVIATES = {"wrong audience": 403}               # optional; where it refuses with another status
     def render(context): …                           # optional; writes its configuration
     def arguments(context): return ["-c", …]
@@ -90,7 +91,7 @@ def subjects(job, peers):
     found = []
     for peer in peers.values():
         variants = [variant for variant in job.variants if variant in _variants(peer)]
-        if job.is_pair and OBSERVED not in variants:
+        if job.name in getattr(peer, "SKIP", ()) or (job.is_pair and OBSERVED not in variants):
             continue
         found += [Subject(peer, mode, variant) for mode in job.modes if mode in peer.CAN for variant in variants]
     return found
