@@ -207,21 +207,21 @@ fn yaml(
         upstreams.quick, upstreams.slow
     );
     let routed = [
-        ("quick", "/v1/domains", "quick"),
+        ("domains", "/v1/domains", "quick"),
         ("large", "/large", "quick"),
         ("slow", "/slow", "slow"),
     ];
     let more = (routed.len()..routes).map(|n| {
         (
             format!("route-{n}"),
-            format!("/v1/service-{n}/{{id}}/things"),
+            format!("/v1/service-{n}/{{id}}"),
             "quick",
         )
     });
     let routed = routed.map(|(name, path, upstream)| (name.to_owned(), path.to_owned(), upstream));
     for (name, path, upstream) in routed.into_iter().chain(more) {
         text.push_str(&format!(
-            "  - {{ name: {name}, prefix: \"{path}\", methods: [GET], access: {{ scopes: [domains:read] }}, upstream: {upstream} }}\n"
+            "  - {{ name: {name}, path: \"{path}\", methods: [GET], access: {{ scopes: [domains:read] }}, upstream: {upstream} }}\n"
         ));
     }
     text

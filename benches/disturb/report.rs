@@ -163,9 +163,10 @@ impl Rounds {
 
     /// A table: medians over the rounds, and how each differs from the same round's undisturbed run.
     pub(crate) fn markdown(&self) -> String {
-        let noise = self.ratios(Disturbance::NoneAgain.name());
+        let noise = self.noise();
         let mut text = format!(
-            "{} rounds, {} requests/s over {} connections, {} routes, {}; capacity {}. Milliseconds; median (least to most).\n\n\
+            "{} rounds, {} requests/s over {} connections, {} routes, {}; capacity {}. Milliseconds; median (least to most). \
+             Noise: two undisturbed runs of one round differ by a factor of {noise:.2} at most.\n\n\
              | meanwhile | p50 | p99 | p99 against undisturbed | p99.9 | longest | failed | gateway's CPU s |\n|---|---|---|---|---|---|---|---|\n",
             self.rounds().count(),
             self.all["rate"],
@@ -179,7 +180,7 @@ impl Rounds {
             let ratios = self.ratios(name);
             let verdict = match disturbance {
                 Disturbance::None | Disturbance::NoneAgain => "",
-                _ if middle(&ratios) <= most(&noise) => ", within noise",
+                _ if middle(&ratios) <= noise => ", within noise",
                 _ => ", **beyond noise**",
             };
             let failed: f64 = self.values(name, "failed").iter().sum();
@@ -302,6 +303,15 @@ impl Rounds {
             .zip(base)
             .map(|(value, base)| value / base)
             .collect()
+    }
+
+    /// How far two undisturbed runs of one round were apart, at most.
+    fn noise(&self) -> f64 {
+        let again = self.ratios(Disturbance::NoneAgain.name());
+        again
+            .into_iter()
+            .map(|ratio| ratio.max(1.0 / ratio))
+            .fold(1.0, f64::max)
     }
 
     fn told(&self, name: &str, field: &str) -> String {
