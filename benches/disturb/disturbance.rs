@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::load::Client;
+use crate::upstream::SLOW;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,7 @@ impl Disturbance {
         match self {
             Disturbance::None | Disturbance::NoneAgain => {}
             Disturbance::SlowClients => slow_clients(prepared.clients, until),
-            Disturbance::SlowUpstream => slow_upstream(prepared.clients, until),
+            Disturbance::SlowUpstream => slow_upstream(prepared.clients, from, until),
             Disturbance::Reloads => {
                 for which in 1.. {
                     if Instant::now() >= until {
@@ -128,11 +129,14 @@ fn slow_clients(mut clients: Vec<Client>, until: Instant) {
     }
 }
 
-fn slow_upstream(clients: Vec<Client>, until: Instant) {
+/// They do not all come at once: it is their waiting that is to be felt, not a burst.
+fn slow_upstream(clients: Vec<Client>, from: Instant, until: Instant) {
+    let gap = SLOW / u32::try_from(WAITING).expect("not that many");
     std::thread::scope(|scope| {
-        for mut client in clients {
+        for (at, mut client) in (0..).zip(clients) {
             scope.spawn(move || {
-                while Instant::now() + Duration::from_secs(4) < until {
+                sleep_until(from + gap * at);
+                while Instant::now() + SLOW <= until {
                     assert!(client.ask("/slow"), "slow is no fault");
                 }
             });

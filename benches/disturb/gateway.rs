@@ -128,6 +128,16 @@ impl Gateway {
         kill_process(self.pid(), Signal::HUP).expect("our own child");
     }
 
+    /// Configurations that it has taken, by its audit log.
+    pub(crate) fn reloads(&self) -> usize {
+        let log = std::fs::read_to_string(self.folder.path().join("audit.jsonl"));
+        let lines = log.unwrap_or_default();
+        let taken = |line: &&str| {
+            line.contains(r#""event":"config_reload""#) && line.contains(r#""outcome":"done""#)
+        };
+        lines.lines().filter(taken).count()
+    }
+
     /// User and system time of all its threads.
     pub(crate) fn cpu(&self) -> Duration {
         let stat =

@@ -87,12 +87,16 @@ fn one(disturbance: Disturbance, load: &Load, gateway: &mut Gateway, rate: u32) 
     let prepared = disturbance.prepare(gateway);
     let begun = tokio::time::Instant::now() + Duration::from_millis(50);
     let from = begun + PHASES.before;
-    let cpu = gateway.cpu();
+    let (cpu, reloads) = (gateway.cpu(), gateway.reloads());
     let samples = std::thread::scope(|scope| {
         scope.spawn(|| disturbance.disturb(prepared, gateway, from, from + PHASES.disturbed));
         load.open_loop(rate, begun, whole)
     });
-    let cpu = gateway.cpu() - cpu;
+    let (cpu, reloads) = (gateway.cpu() - cpu, gateway.reloads() - reloads);
+    if disturbance == Disturbance::Reloads {
+        assert!(reloads > 0, "the gateway takes its configurations");
+        println!("{reloads} reloads");
+    }
     Run::new(
         disturbance.name(),
         &samples,
@@ -132,7 +136,7 @@ impl Options {
             rate: value("--rate").map(|text| text.parse().expect("requests a second")),
             rounds: number("--rounds", 1),
             routes: number("--routes", 1000),
-            share: value("--share").map_or(0.4, |text| text.parse().expect("0.4 is 40 %")),
+            share: value("--share").map_or(0.25, |text| text.parse().expect("0.25 is 25 %")),
             folder: value("--out").map_or_else(default_folder, PathBuf::from),
             layout,
         }

@@ -12,9 +12,10 @@ pub(crate) struct Upstreams {
     pub(crate) slow: SocketAddr,
 }
 
-const SLOW: Duration = Duration::from_secs(5);
+/// How long the slow one takes.
+pub(crate) const SLOW: Duration = Duration::from_secs(5);
 const SMALL: usize = 600;
-pub(crate) const LARGE: usize = 10 << 20;
+const LARGE: usize = 10 << 20;
 
 /// Starts both in a thread of their own, for as long as the process lives.
 pub(crate) fn start() -> Upstreams {
