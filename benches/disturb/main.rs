@@ -92,7 +92,10 @@ fn one(disturbance: Disturbance, load: &Load, gateway: &mut Gateway, rate: u32) 
         scope.spawn(|| disturbance.disturb(prepared, gateway, from, from + PHASES.disturbed));
         load.open_loop(rate, begun, whole)
     });
-    let (cpu, reloads) = (gateway.cpu() - cpu, gateway.reloads() - reloads);
+    let (cpu, reloads) = (
+        gateway.cpu().saturating_sub(cpu),
+        gateway.reloads() - reloads,
+    );
     if disturbance == Disturbance::Reloads {
         assert!(reloads > 0, "the gateway takes its configurations");
         println!("{reloads} reloads");
