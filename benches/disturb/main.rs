@@ -45,6 +45,8 @@ struct Phases {
     after: Duration,
 }
 
+/// What comes first is slower, and nobody's trouble.
+const WARM_UP: Duration = Duration::from_secs(3);
 const PHASES: Phases = Phases {
     before: Duration::from_secs(2),
     disturbed: Duration::from_secs(10),
@@ -68,6 +70,7 @@ fn main() {
     });
     rounds.set_setup(rate, options.connections, options.routes, options.layout);
     println!("{rate} requests/s over {} connections", options.connections);
+    load.open_loop(rate, tokio::time::Instant::now(), WARM_UP);
     for _ in 0..options.rounds {
         let runs = Disturbance::ALL.map(|disturbance| {
             let run = one(disturbance, &load, &mut gateway, rate);
