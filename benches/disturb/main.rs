@@ -77,7 +77,7 @@ fn main() {
             println!("{run}");
             run
         });
-        rounds.add(runs.into());
+        rounds.add(&runs);
         rounds.save(&file);
     }
     std::fs::write(options.folder.join("report.md"), rounds.markdown()).expect("writable");

@@ -55,7 +55,7 @@ impl Run {
             micros.sort_unstable();
             micros
         };
-        let micros = within(disturbed.clone());
+        let micros = within(disturbed);
         let steps = u32::try_from(whole.as_millis() / STEP.as_millis()).expect("some seconds");
         Run {
             name,
@@ -148,7 +148,7 @@ impl Rounds {
         self.all["layout"] = format!("{layout:?}").into();
     }
 
-    pub(crate) fn add(&mut self, runs: Vec<Run>) {
+    pub(crate) fn add(&mut self, runs: &[Run]) {
         let runs = runs.iter().map(Run::json).collect();
         self.all["rounds"]
             .as_array_mut()

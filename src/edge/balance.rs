@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use prometheus::{IntGauge, IntGaugeVec};
 use tokio::sync::mpsc;
 
-use super::serve::Counted;
+use super::caps::Permit;
 
 /// How many may be on their way to a worker before others keep what they accept.
 const ON_THE_WAY: usize = 256;
@@ -47,6 +47,31 @@ pub(super) struct Newcomer {
     pub(super) tcp: TcpStream,
     pub(super) address: SocketAddr,
     pub(super) counted: Counted,
+}
+
+/// A permit, a worker's load and a place in the gauge, for as long as a connection lives.
+#[derive(Debug)]
+pub(super) struct Counted {
+    _permit: Permit,
+    pub(super) load: Load,
+    gauge: IntGauge,
+}
+
+impl Counted {
+    pub(super) fn new(permit: Permit, load: Load, gauge: &IntGauge) -> Counted {
+        gauge.inc();
+        Counted {
+            _permit: permit,
+            load,
+            gauge: gauge.clone(),
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
 }
 
 /// For each worker its view of all, and what the others hand to it.

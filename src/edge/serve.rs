@@ -9,15 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::balance::{Balance, Load, Newcomer};
-use super::caps::Permit;
+use super::balance::{Balance, Counted, Newcomer};
 use super::conversation::{self, Setting};
 use super::exchange::Exchange;
 use super::sockets::BACKLOG;
@@ -262,31 +260,6 @@ impl<H: Handler> Worker<H> {
             let _counted = counted;
             connection.run(tcp, door).await;
         });
-    }
-}
-
-/// A permit, a worker's load and a place in the gauge, for as long as a connection lives.
-#[derive(Debug)]
-pub(super) struct Counted {
-    _permit: Permit,
-    pub(super) load: Load,
-    gauge: IntGauge,
-}
-
-impl Counted {
-    pub(super) fn new(permit: Permit, load: Load, gauge: &IntGauge) -> Counted {
-        gauge.inc();
-        Counted {
-            _permit: permit,
-            load,
-            gauge: gauge.clone(),
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.gauge.dec();
     }
 }
 
