@@ -190,7 +190,8 @@ impl Built {
         let (stop, stopping) = watch::channel(false);
         control.spawn(self.follower.run());
         let workers = self.config.workers.unwrap_or_else(available_cores);
-        let sockets = edge::bind(&self.config.edge, workers).map_err(EdgeError::from)?;
+        let metrics = &self.gateway.metrics;
+        let sockets = edge::bind(&self.config.edge, workers, metrics).map_err(EdgeError::from)?;
         let mut addresses = Addresses {
             https: sockets.first().map(WorkerSockets::https),
             http: sockets.first().and_then(WorkerSockets::http),

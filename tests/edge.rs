@@ -10,6 +10,8 @@ mod house;
 mod framing;
 #[path = "edge/lines.rs"]
 mod lines;
+#[path = "edge/balance.rs"]
+mod balance;
 #[path = "edge/connections.rs"]
 mod connections;
 #[path = "edge/http2.rs"]

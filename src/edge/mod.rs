@@ -21,6 +21,7 @@ use prometheus::IntGauge;
 use crate::observe::Metrics;
 
 mod sockets;
+mod balance;
 mod caps;
 mod tls;
 mod serve;

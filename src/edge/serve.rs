@@ -1,6 +1,6 @@
-//! One worker's listeners and connections: accept, secure, converse, drain.
+//! One worker's listeners and connections: accept, hand over or keep, secure, converse, drain.
 //!
-//! Invariants: every connection is a task of its worker, counted by a permit and ended at the
+//! Invariants: every connection is a task of one worker, counted by a permit and ended at the
 //! drain's deadline at the latest; a bug in one costs that one; a full process table or an
 //! exhausted file table never spins or ends the loop.
 
@@ -9,14 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::caps::Permit;
+use super::balance::{Balance, Counted, Newcomer};
 use super::conversation::{self, Setting};
 use super::exchange::Exchange;
 use super::sockets::BACKLOG;
@@ -36,12 +35,18 @@ pub async fn serve<H: Handler>(
     mut stopping: watch::Receiver<bool>,
     drain: Duration,
 ) {
+    let WorkerSockets {
+        balance,
+        mut arrivals,
+        ..
+    } = sockets;
     let worker = Worker {
         edge,
         handler,
         stopping: stopping.clone(),
+        balance,
     };
-    let (https, http) = match into_tokio(sockets) {
+    let (https, http) = match into_tokio(sockets.https, sockets.http) {
         Ok(listeners) => listeners,
         Err(error) => {
             tracing::error!(%error, "a worker cannot use its sockets");
@@ -58,6 +63,7 @@ pub async fn serve<H: Handler>(
             (tcp, address) = accept_on(http.as_ref()) => {
                 worker.admit(&mut connections, tcp, address, Door::Plain);
             }
+            Some(newcomer) = arrivals.recv() => worker.welcome(&mut connections, newcomer),
             Some(ended) = connections.join_next() => worker.report(ended),
         }
     }
@@ -65,6 +71,7 @@ pub async fn serve<H: Handler>(
     if let Some(http) = http {
         worker.admit_the_queued(&mut connections, http, Door::Plain);
     }
+    worker.welcome_the_last(&mut connections, arrivals).await;
     let drained = async {
         while let Some(ended) = connections.join_next().await {
             worker.report(ended);
@@ -79,9 +86,12 @@ pub async fn serve<H: Handler>(
     }
 }
 
-fn into_tokio(sockets: WorkerSockets) -> std::io::Result<(TcpListener, Option<TcpListener>)> {
-    let https = TcpListener::from_std(sockets.https)?;
-    let http = sockets.http.map(TcpListener::from_std).transpose()?;
+fn into_tokio(
+    https: std::net::TcpListener,
+    http: Option<std::net::TcpListener>,
+) -> std::io::Result<(TcpListener, Option<TcpListener>)> {
+    let https = TcpListener::from_std(https)?;
+    let http = http.map(TcpListener::from_std).transpose()?;
     Ok((https, http))
 }
 
@@ -115,6 +125,7 @@ struct Worker<H> {
     edge: Arc<Edge>,
     handler: Rc<H>,
     stopping: watch::Receiver<bool>,
+    balance: Balance,
 }
 
 impl<H: Handler> Worker<H> {
@@ -166,11 +177,79 @@ impl<H: Handler> Worker<H> {
                 return;
             }
         };
-        let gauge = match door {
-            Door::Plain => &self.edge.open_http,
-            Door::Tls => &self.edge.open_https,
+        match door {
+            Door::Plain => {
+                let counted = Counted::new(permit, self.balance.own(), &self.edge.open_http);
+                self.converse(connections, tcp, address, counted, door);
+            }
+            Door::Tls => {
+                let load = self.balance.lightest();
+                let counted = Counted::new(permit, load, &self.edge.open_https);
+                match self.balance.keeps(&counted.load) {
+                    true => self.converse(connections, tcp, address, counted, door),
+                    false => self.hand_over(connections, tcp, address, counted),
+                }
+            }
+        }
+    }
+
+    /// Gives a connection to the worker that it is counted on. One that it cannot take stays here.
+    fn hand_over(
+        &self,
+        connections: &mut JoinSet<()>,
+        tcp: TcpStream,
+        address: SocketAddr,
+        counted: Counted,
+    ) {
+        // Each worker's reactor knows its own sockets only.
+        let tcp = match tcp.into_std() {
+            Ok(tcp) => tcp,
+            Err(error) => return tracing::warn!(%error, "a connection was lost"),
         };
-        let counted = Counted::new(permit, gauge);
+        let newcomer = Newcomer {
+            tcp,
+            address,
+            counted,
+        };
+        if let Err(mut refused) = self.balance.hand_over(newcomer) {
+            refused.counted.load = self.balance.own();
+            self.welcome(connections, *refused);
+        }
+    }
+
+    /// Serves a connection that another worker has accepted.
+    fn welcome(&self, connections: &mut JoinSet<()>, newcomer: Newcomer) {
+        let Newcomer {
+            tcp,
+            address,
+            counted,
+        } = newcomer;
+        match TcpStream::from_std(tcp) {
+            Ok(tcp) => self.converse(connections, tcp, address, counted, Door::Tls),
+            Err(error) => tracing::warn!(%error, "a connection was lost"),
+        }
+    }
+
+    /// From here on the others keep what they accept; what they have handed over is served.
+    async fn welcome_the_last(
+        &self,
+        connections: &mut JoinSet<()>,
+        mut arrivals: mpsc::Receiver<Newcomer>,
+    ) {
+        arrivals.close();
+        while let Some(newcomer) = arrivals.recv().await {
+            self.welcome(connections, newcomer);
+        }
+    }
+
+    fn converse(
+        &self,
+        connections: &mut JoinSet<()>,
+        tcp: TcpStream,
+        address: SocketAddr,
+        counted: Counted,
+        door: Door,
+    ) {
         let connection = Accepted {
             edge: Arc::clone(&self.edge),
             handler: Rc::clone(&self.handler),
@@ -181,28 +260,6 @@ impl<H: Handler> Worker<H> {
             let _counted = counted;
             connection.run(tcp, door).await;
         });
-    }
-}
-
-/// A permit and a place in the gauge, for as long as a connection lives.
-struct Counted {
-    _permit: Permit,
-    gauge: IntGauge,
-}
-
-impl Counted {
-    fn new(permit: Permit, gauge: &IntGauge) -> Counted {
-        gauge.inc();
-        Counted {
-            _permit: permit,
-            gauge: gauge.clone(),
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.gauge.dec();
     }
 }
 

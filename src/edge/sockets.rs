@@ -1,14 +1,17 @@
 //! One set of listening sockets for each worker.
 //!
 //! Every worker has its own socket on the same address (`SO_REUSEPORT`), so the kernel spreads
-//! connections and no lock or wake-up is shared.
+//! connections and no lock is shared; [`super::balance`] evens out what that leaves uneven.
 
 use std::io;
 use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::mpsc;
 
 use super::EdgeSettings;
+use super::balance::{self, Balance, Newcomer};
+use crate::observe::Metrics;
 
 /// What one worker listens on.
 #[derive(Debug)]
@@ -17,6 +20,9 @@ pub struct WorkerSockets {
     pub(super) http: Option<std::net::TcpListener>,
     https_address: SocketAddr,
     http_address: Option<SocketAddr>,
+    pub(super) balance: Balance,
+    /// What other workers have accepted for this one.
+    pub(super) arrivals: mpsc::Receiver<Newcomer>,
 }
 
 /// An address cannot be listened on.
@@ -31,14 +37,19 @@ pub struct BindError {
 pub(super) const BACKLOG: i32 = 4096;
 
 /// Binds every worker's sockets. With port 0 the kernel chooses, once for all workers.
-pub fn bind(settings: &EdgeSettings, workers: usize) -> Result<Vec<WorkerSockets>, BindError> {
+pub fn bind(
+    settings: &EdgeSettings,
+    workers: usize,
+    metrics: &Metrics,
+) -> Result<Vec<WorkerSockets>, BindError> {
     let (mut https, mut http) = (settings.https, settings.http);
     for address in [Some(https), http].into_iter().flatten() {
         refuse_shared(address)?;
     }
+    let workers = workers.max(1);
     let mut all = Vec::with_capacity(workers);
-    for _ in 0..workers.max(1) {
-        let sockets = WorkerSockets::bind(https, http)?;
+    for part in balance::between(workers, &metrics.worker_connections) {
+        let sockets = WorkerSockets::bind(https, http, part)?;
         (https, http) = (sockets.https_address, sockets.http_address);
         all.push(sockets);
     }
@@ -46,7 +57,11 @@ pub fn bind(settings: &EdgeSettings, workers: usize) -> Result<Vec<WorkerSockets
 }
 
 impl WorkerSockets {
-    fn bind(https: SocketAddr, http: Option<SocketAddr>) -> Result<WorkerSockets, BindError> {
+    fn bind(
+        https: SocketAddr,
+        http: Option<SocketAddr>,
+        (balance, arrivals): (Balance, mpsc::Receiver<Newcomer>),
+    ) -> Result<WorkerSockets, BindError> {
         let (https, https_address) = listen(https)?;
         let (http, http_address) = match http {
             Some(address) => listen(address).map(|(socket, at)| (Some(socket), Some(at)))?,
@@ -57,6 +72,8 @@ impl WorkerSockets {
             http,
             https_address,
             http_address,
+            balance,
+            arrivals,
         })
     }
 

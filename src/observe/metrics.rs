@@ -42,6 +42,8 @@ pub struct Metrics {
     pub tls_certificate_expiry: IntGaugeVec,
     /// `portcullis_connections{listener}`.
     pub connections: IntGaugeVec,
+    /// `portcullis_worker_connections{worker}`.
+    pub worker_connections: IntGaugeVec,
     /// `portcullis_connections_refused_total{reason}`.
     pub connections_refused: IntCounterVec,
     /// `portcullis_inflight_requests`.
@@ -162,6 +164,7 @@ impl Metrics {
             tls_handshakes: families.counters("tls_handshakes_total", "TLS handshakes.", &["version", "outcome"]),
             tls_certificate_expiry: families.gauges("tls_certificate_expiry_timestamp_seconds", "When a certificate ends.", &["certificate"]),
             connections: families.gauges("connections", "Open client connections.", &["listener"]),
+            worker_connections: families.gauges("worker_connections", "Open client connections of a worker.", &["worker"]),
             connections_refused: families.counters("connections_refused_total", "Connections closed at a cap.", &["reason"]),
             inflight_requests: families.register(IntGauge::new("inflight_requests", "Requests being answered.").expect("valid name")),
             malformed_requests: families.counters("malformed_requests_total", "Requests that no parser may read.", &["reason"]),

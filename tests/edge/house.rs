@@ -114,7 +114,7 @@ impl Setup {
         };
         let metrics = Arc::new(Metrics::new());
         let edge = Edge::new(&settings, Arc::clone(&metrics)).expect("good certificates");
-        let sockets = edge::bind(&settings, self.workers).expect("free ports");
+        let sockets = edge::bind(&settings, self.workers, &metrics).expect("free ports");
         let (https, http) = (sockets[0].https(), sockets[0].http().expect("asked for"));
         assert!(
             sockets
