@@ -20,6 +20,7 @@ use super::answer::{Answer, Sharing};
 use super::exchange::{Due, Exchange};
 use super::frames::Metered;
 use super::guard::Guarded;
+use super::resting::Resting;
 use super::{ConnectionLimits, Handler, PlainPeer, TlsPeer};
 
 /// What a conversation happens in.
@@ -51,7 +52,8 @@ where
         }
     });
     let guarded = Guarded::new(io, &setting.limits, Rc::clone(&setting.exchange));
-    let connection = http1_builder().serve_connection(TokioIo::new(guarded), service);
+    setting.exchange.rest();
+    let connection = Resting::new(Box::new(guarded), http1_builder(), service);
     converse(pin!(connection), setting).await;
 }
 
@@ -143,6 +145,26 @@ fn http2_builder(limits: &ConnectionLimits) -> http2::Builder<LocalExecutor> {
 /// A connection that hyper drives.
 trait Connection: Future<Output = hyper::Result<()>> {
     fn close_in_good_order(self: Pin<&mut Self>);
+
+    /// Nothing was asked for a while: lets go of what can be had again.
+    fn rest(self: Pin<&mut Self>) {}
+}
+
+impl<I, B, S> Connection for Resting<I, S>
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B> + Clone + Unpin,
+    S::Error: Into<super::BoxError>,
+    B: http_body::Body + 'static,
+    B::Error: Into<super::BoxError>,
+{
+    fn close_in_good_order(self: Pin<&mut Self>) {
+        self.get_mut().close_in_good_order();
+    }
+
+    fn rest(self: Pin<&mut Self>) {
+        self.get_mut().rest();
+    }
 }
 
 impl<I, B, S> Connection for http1::Connection<I, S>
@@ -208,6 +230,10 @@ async fn converse<C: Connection>(mut connection: Pin<&mut C>, setting: Setting) 
             match std::task::ready!(timer.as_mut().poll_due(cx, &exchange, &limits)) {
                 Due::Drop => return Poll::Ready(()),
                 Due::Idle => retire(connection.as_mut(), &exchange),
+                Due::Rest => {
+                    connection.as_mut().rest();
+                    exchange.rest();
+                }
                 Due::Request => exchange.expire(),
             }
         }

@@ -25,6 +25,7 @@ pub(super) struct Exchange {
     in_flight: Cell<u32>,
     /// When the last answer ended.
     idle_since: Cell<Instant>,
+    upkeep: Cell<Upkeep>,
     /// How long to wait for a request, when it is less than the limit.
     hurried: Cell<bool>,
     /// Since when it is being closed in good order.
@@ -67,12 +68,29 @@ pub(super) enum Due {
     Drop,
     /// No request: close in good order.
     Idle,
+    /// No request for a while: keep no more than the stream.
+    Rest,
     /// The guard is to say what was missing.
     Request,
 }
 
+/// What is kept of a connection between two requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upkeep {
+    /// Everything.
+    Awake,
+    /// Everything, always: HTTP/2.
+    AlwaysAwake,
+    /// The stream.
+    Resting,
+}
+
 /// How long a closed or retired connection is still listened to.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long after an answer a connection rests. A client that asks more often than that has no
+/// disadvantage; to come back from it costs some microseconds.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 impl Exchange {
     pub(super) fn new() -> Rc<Exchange> {
@@ -81,6 +99,7 @@ impl Exchange {
             requests: Cell::new(0),
             in_flight: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
+            upkeep: Cell::new(Upkeep::AlwaysAwake),
             hurried: Cell::new(false),
             retired: Cell::new(None),
             lingering: Cell::new(None),
@@ -105,6 +124,9 @@ impl Exchange {
         let ordinal = self.requests.get();
         self.requests.set(ordinal + 1);
         self.in_flight.set(self.in_flight.get() + 1);
+        if self.upkeep.get() == Upkeep::Resting {
+            self.upkeep.set(Upkeep::Awake);
+        }
         let refused = self.refused.get().filter(|(which, _)| *which == ordinal);
         let in_flight = InFlight {
             exchange: Rc::clone(self),
@@ -163,6 +185,11 @@ impl Exchange {
         self.retired.set(Some(Instant::now()));
     }
 
+    /// Only the stream is kept from now on, until a request begins.
+    pub(super) fn rest(&self) {
+        self.upkeep.set(Upkeep::Resting);
+    }
+
     /// Whose timer covers the waits that are written here.
     pub(super) fn driven_by(&self, driver: &Waker) {
         self.driver.borrow_mut().clone_from(driver);
@@ -207,10 +234,18 @@ impl Exchange {
             (Awaited::Nothing, Some(since)) => {
                 Some((since.max(self.idle_since.get()) + LINGER, Due::Drop))
             }
-            (Awaited::Nothing, None) => Some((
-                self.idle_since.get() + self.patience_for_a_request(limits),
-                Due::Idle,
-            )),
+            (Awaited::Nothing, None) => Some(self.idle_due(limits)),
+        }
+    }
+
+    fn idle_due(&self, limits: &ConnectionLimits) -> (Instant, Due) {
+        let patience = self.patience_for_a_request(limits);
+        match self.upkeep.get() {
+            // A client that takes no byte of the last answer is waited for in another way.
+            Upkeep::Awake if REST_AFTER < patience && self.stalled.get().is_none() => {
+                (self.idle_since.get() + REST_AFTER, Due::Rest)
+            }
+            _ => (self.idle_since.get() + patience, Due::Idle),
         }
     }
 

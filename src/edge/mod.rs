@@ -33,6 +33,7 @@ mod exchange;
 mod conversation;
 mod answer;
 mod peer;
+mod resting;
 
 pub use malformed::Malformed;
 pub use peer::{PlainPeer, TlsPeer};

@@ -282,6 +282,13 @@ enum Opening {
     Unknown,
 }
 
+/// What came of a connection to the TLS port.
+enum Opened {
+    Nothing,
+    Plain(TcpStream),
+    Secured(Box<TlsStream<Wire>>, Rc<Exchange>, Rc<TlsPeer>),
+}
+
 impl<H: Handler> Accepted<H> {
     async fn run(self, tcp: TcpStream, door: Door) {
         // Answers are whole when they are written; Nagle would only hold them back.
@@ -293,54 +300,55 @@ impl<H: Handler> Accepted<H> {
     }
 
     async fn secure(self, tcp: TcpStream) {
+        // Boxed, all three: their memory is for as long as they last, not for the connection's life.
+        let opened = Box::pin(self.open(tcp)).await;
+        match opened {
+            Opened::Nothing => {}
+            Opened::Plain(tcp) => Box::pin(self.refuse(tcp)).await,
+            Opened::Secured(stream, exchange, peer) => self.serve(stream, exchange, peer).await,
+        }
+    }
+
+    /// Waits for the first byte and, if that begins one, for the TLS handshake's end.
+    async fn open(&self, tcp: TcpStream) -> Opened {
         let deadline = tokio::time::Instant::now() + self.edge.limits.handshake;
-        let opening = tokio::time::timeout_at(deadline, opening(&tcp)).await;
-        match opening {
+        let failed = |outcome| {
+            self.edge.metrics.tls_handshake(TlsVersion::None, outcome);
+            Opened::Nothing
+        };
+        match tokio::time::timeout_at(deadline, opening(&tcp)).await {
             Ok(Opening::Tls) => {}
-            Ok(Opening::Http) => return self.refuse(tcp).await,
-            Ok(Opening::Unknown) => {
-                return self
-                    .edge
-                    .metrics
-                    .tls_handshake(TlsVersion::None, TlsOutcome::Failed);
-            }
-            Err(_) => {
-                return self
-                    .edge
-                    .metrics
-                    .tls_handshake(TlsVersion::None, TlsOutcome::Deadline);
-            }
+            Ok(Opening::Http) => return Opened::Plain(tcp),
+            Ok(Opening::Unknown) => return failed(TlsOutcome::Failed),
+            Err(_) => return failed(TlsOutcome::Deadline),
         }
         let exchange = Exchange::new();
         let tls = self.edge.tls.load_full();
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
         let accepting = acceptor.accept(Wire::new(tcp, Rc::clone(&exchange)));
-        let stream = match tokio::time::timeout_at(deadline, accepting).await {
-            Ok(Ok(stream)) => stream,
+        match tokio::time::timeout_at(deadline, accepting).await {
+            Ok(Ok(stream)) => {
+                self.edge
+                    .metrics
+                    .tls_handshake(version(&stream), TlsOutcome::Ok);
+                let names = tls.names(stream.get_ref().1.server_name());
+                let peer = Rc::new(TlsPeer::new(self.address, names));
+                exchange.secured(&peer);
+                Opened::Secured(Box::new(stream), exchange, peer)
+            }
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a TLS handshake failed");
-                return self
-                    .edge
-                    .metrics
-                    .tls_handshake(TlsVersion::None, TlsOutcome::Failed);
+                failed(TlsOutcome::Failed)
             }
-            Err(_) => {
-                return self
-                    .edge
-                    .metrics
-                    .tls_handshake(TlsVersion::None, TlsOutcome::Deadline);
-            }
-        };
-        self.edge
-            .metrics
-            .tls_handshake(version(&stream), TlsOutcome::Ok);
-        let session = stream.get_ref().1;
-        let peer = Rc::new(TlsPeer::new(self.address, tls.names(session.server_name())));
-        let http2 = session.alpn_protocol() == Some(b"h2");
-        exchange.secured(&peer);
+            Err(_) => failed(TlsOutcome::Deadline),
+        }
+    }
+
+    async fn serve(self, stream: Box<TlsStream<Wire>>, exchange: Rc<Exchange>, peer: Rc<TlsPeer>) {
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let setting = self.setting(exchange);
         match http2 {
-            true => conversation::http2(stream, setting, self.handler, peer).await,
+            true => Box::pin(conversation::http2(stream, setting, self.handler, peer)).await,
             false => conversation::http1(stream, setting, self.handler, peer).await,
         }
     }

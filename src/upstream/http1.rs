@@ -87,7 +87,12 @@ impl Http1 {
         async move {
             let mut answer = pin!(answer);
             let answered = std::future::poll_fn(|cx| {
-                let Http1 { driver, attention, patience, .. } = &mut *self;
+                let Http1 {
+                    driver,
+                    attention,
+                    patience,
+                    ..
+                } = &mut *self;
                 match driver.drive(attention, cx, |cx| answer.as_mut().poll(cx)) {
                     Poll::Ready(answered) => Poll::Ready(Some(answered)),
                     Poll::Pending => patience.poll_until(wait.end(), cx).map(|()| None),

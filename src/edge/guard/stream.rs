@@ -189,6 +189,29 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Guarded<S> {
+    /// Ready once there is something for a reader: bytes, the stream's end or a fault.
+    pub(in crate::edge) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.held.is_empty() || self.end != End::No {
+            return Poll::Ready(());
+        }
+        let begun = self.poll_behind_held(cx);
+        if self.held.is_empty() {
+            // No memory for what has not begun.
+            self.held.bytes = Vec::new();
+        }
+        // The end of the stream, or its fault, is found again by whoever reads.
+        begun.map(|_| ())
+    }
+
+    /// Takes back bytes that had passed and that the reader has not looked at.
+    pub(in crate::edge) fn give_back(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.held.push_front(bytes);
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -263,6 +286,12 @@ impl Held {
 
     fn keep_only_passed(&mut self) {
         self.bytes.truncate(self.passed);
+    }
+
+    fn push_front(&mut self, passed: &[u8]) {
+        self.bytes
+            .splice(self.given..self.given, passed.iter().copied());
+        self.passed += passed.len();
     }
 
     fn push_passed(&mut self, bytes: &[u8]) {
