@@ -92,6 +92,10 @@ id! {
     SubjectId
 }
 id! {
+    /// What a user of our own logs in with.
+    LoginName
+}
+id! {
     /// Names one session for its whole life: `ses_` + 16 base62 characters.
     SessionId
 }
