@@ -39,6 +39,8 @@ macro_rules! contract {
     };
 }
 
+pub(crate) use contract;
+
 contract! {
     a_key_that_is_not_there_is_none_and_one_that_is_comes_back_whole
     a_key_is_created_once_whatever_its_id

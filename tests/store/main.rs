@@ -3,6 +3,7 @@
 //! One binary for all of it, so that it links once. Rows are those of the security page.
 
 mod contract;
+mod grants;
 mod embedded;
 #[expect(unreachable_pub, reason = "a test binary has no outside")]
 mod fixtures;
