@@ -241,7 +241,9 @@ impl Shelf for ScriptedStore {
         let found = {
             let mut state = self.state();
             state.lookup_count += 1;
-            let found = places.iter().map(|place| state.documents.get(place).cloned());
+            let found = places
+                .iter()
+                .map(|place| state.documents.get(place).cloned());
             found.collect()
         };
         in_mood(&self.lookups).await?;
@@ -296,7 +298,9 @@ impl Shelf for ScriptedStore {
         plan.denial.into_iter().for_each(|denial| {
             ScriptedStore::deny(self, denial);
         });
-        plan.publish.into_iter().for_each(|digest| self.publish(digest));
+        plan.publish
+            .into_iter()
+            .for_each(|digest| self.publish(digest));
         Ok(Changed::Done(plan.answer))
     }
 
@@ -307,7 +311,10 @@ impl Shelf for ScriptedStore {
     ) -> Result<(), StoreError> {
         let mut state = self.state();
         for (place, moment, _) in moments {
-            let before = state.documents.get(&place).and_then(|text| text.parse().ok());
+            let before = state
+                .documents
+                .get(&place)
+                .and_then(|text| text.parse().ok());
             let latest = moment.as_millis().max(before.unwrap_or(i64::MIN));
             state.documents.insert(place, latest.to_string());
         }

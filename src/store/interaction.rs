@@ -6,6 +6,8 @@
 //! one state of it. Not here: the request itself, which is text to the store, and whether a browser
 //! is the right one. Invariants: an interaction is decided once; what was decided does not change.
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ClientId, GrantId, InteractionId, SubjectId};
 use crate::scope::ScopeSet;
@@ -13,6 +15,9 @@ use crate::secret::Digest;
 
 use super::shelf::{self, Place, Plan};
 use super::{Shelf, StoreError, digest_text};
+
+/// How long an interaction is remembered past its end: whoever comes late is told so.
+const LATE: Duration = Duration::from_secs(600);
 
 /// Who logged in, and what they may grant.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -187,7 +192,7 @@ impl<S: Shelf> InteractionStore for S {
         let (place, at) = (place(&record.id), record.created_at);
         shelf::change(self, place, at, move |found| match found {
             Some(_) => Ok(Plan::keep(CreateInteraction::Exists)),
-            None => Plan::write(CreateInteraction::Created, &record, Some(record.expires_at)),
+            None => record.plan(CreateInteraction::Created),
         })
         .await
     }
@@ -283,8 +288,7 @@ fn advance(
         return refused(AdvanceInteraction::NotLoggedIn);
     };
     record.state = state;
-    let answer = AdvanceInteraction::Advanced(record.clone());
-    Plan::write(answer, &record, Some(record.expires_at))
+    record.plan(AdvanceInteraction::Advanced(record.clone()))
 }
 
 fn decided(state: &InteractionState, decision: &Decision) -> Option<InteractionState> {
@@ -298,6 +302,13 @@ fn decided(state: &InteractionState, decision: &Decision) -> Option<InteractionS
             })
         }
         (Decision::Allow { .. }, _) => None,
+    }
+}
+
+impl InteractionRecord {
+    /// The plan to write it.
+    fn plan<T>(&self, answer: T) -> Result<Plan<T>, StoreError> {
+        Plan::write(answer, self, Some(self.expires_at.plus(LATE)))
     }
 }
 

@@ -16,7 +16,17 @@ use crate::scope::ScopeSet;
 use crate::sealed::Sealed;
 use crate::secret::Digest;
 
-use super::*;
+use super::{
+    ActivateSigningKey, AdvanceInteraction, ChangeUser, ClientRecord, ClientRotation,
+    ClientSettings, ClientStore, ConsentRecord, CreateClient, CreateGrant, CreateInteraction,
+    CreateKey, CreateSession, CreateUser, Cursor, Decision, Denial, Denials, DisableClient,
+    DropSigningKey, EndSession, EventStore, Follow, GrantOwner, GrantRecord, GrantStore,
+    InteractionRecord, InteractionStore, KeyRecord, KeyRotated, KeyRotation, KeyStore, Login,
+    NewKey, NewSession, NewSigningKey, Page, PasswordHash, Position, PublishSigningKey, Redeem,
+    RedeemCode, Rehash, RevocationReason, RevokeGrant, RevokeKey, Rotate, RotateClientSecret,
+    RotateKey, RotateRefresh, SessionOwner, SessionRecord, SessionStore, SigningKeyRecord,
+    SigningKeyStore, Store, StoreError, Touch, UpdateClient, UsageStore, UserRecord, UserStore,
+};
 
 /// Puts a store behind its counters.
 pub(super) fn measure(store: impl Store, metrics: &Metrics) -> Arc<dyn Store> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::store::{
-    Event, EventStore as _, KeyStore as _, RedisSettings, RedisStore, Store as _, StoreError,
+    Event, EventStore as _, KeyStore as _, RedisSettings, RedisStore, StoreError,
 };
 use tokio::time::{Instant, timeout};
 

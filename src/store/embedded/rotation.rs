@@ -2,6 +2,8 @@
 //!
 //! Invariant: a rotated-out secret's record has the key's id and an end.
 
+use std::time::Duration;
+
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use crate::clock::Timestamp;
@@ -12,11 +14,14 @@ use crate::store::{
     Event, KeyRecord, KeyRotated, KeyRotation, Rehash, RotateKey, StoreError, digest_text,
 };
 
-use super::log;
 use super::tables::{IDS, RECORDS, parse, to_json};
+use super::{log, shelf};
 
 /// Key id → [`Rotation`], as JSON.
 const ROTATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rotations");
+
+/// How long a secret that has ended is still told apart from one that never was.
+const ENDED: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Rotation {
@@ -97,7 +102,7 @@ pub(super) fn rotate(
     Ok(RotateKey::Rotated(rotation.rotated(wish.digest)))
 }
 
-/// Ends a secret at `end`, or before where it would end before; one that has ended goes.
+/// Ends a secret at `end`, or before where it would end before. It is forgotten later.
 fn retire(
     transaction: &WriteTransaction,
     digest: &Digest,
@@ -107,8 +112,10 @@ fn retire(
     let Some(mut record) = record(transaction, digest)?.filter(|record| record.id == *id) else {
         return Ok(());
     };
-    record.expires_at = Some(record.expires_at.map_or(end, |earlier| earlier.min(end)));
+    let end = record.expires_at.map_or(end, |earlier| earlier.min(end));
+    record.expires_at = Some(end);
     put(transaction, digest, &record)?;
+    shelf::end_key(transaction, digest, end.plus(ENDED))?;
     log::append(transaction, &Event::Publish(*digest))
 }
 
@@ -135,6 +142,8 @@ pub(super) fn rehash(
     {
         rotation.previous = *new;
         store(transaction, id, &rotation)?;
+        let end = rotation.previous_ends_at.plus(ENDED);
+        shelf::end_key(transaction, new, end)?;
     }
     log::append(transaction, &Event::Publish(*old))?;
     log::append(transaction, &Event::Publish(*new))?;
@@ -203,4 +212,15 @@ fn store(
 fn read(json: &[u8]) -> Result<Rotation, StoreError> {
     serde_json::from_slice(json)
         .map_err(|error| StoreError::Corrupt(format!("a rotation: {error}")))
+}
+
+/// Forgets a secret that has ended, unless it is its key's current one.
+pub(super) fn forget(transaction: &WriteTransaction, digest: &Digest) -> Result<(), StoreError> {
+    let Some(record) = record(transaction, digest)? else {
+        return Ok(());
+    };
+    if current(transaction, &record.id)? != Some(*digest) {
+        transaction.open_table(RECORDS)?.remove(digest.as_bytes())?;
+    }
+    Ok(())
 }

@@ -6,16 +6,18 @@
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use crate::clock::Timestamp;
+use crate::secret::Digest;
 use crate::store::shelf::{Change, Changed, Cursor, Index, Listing, Member, Place, Plan};
 use crate::store::{Event, Shelf, StoreError};
 
-use super::{EmbeddedStore, denials, log};
+use super::{EmbeddedStore, denials, log, rotation};
 
 /// Place → when it may go (ms; the greatest number is never), and the document.
 const DOCUMENTS: TableDefinition<'_, &str, (i64, &str)> = TableDefinition::new("documents");
 /// `index NUL member`.
 const LISTS: TableDefinition<'_, &str, ()> = TableDefinition::new("lists");
-/// When (ms), and what: `d` and a place, or `l` and a key of `LISTS`.
+/// When (ms), and what: `d` and a place, `k` and the digest of a key's secret, or `l` and a key of
+/// `LISTS`.
 const ENDS: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("ends");
 
 const NEVER: i64 = i64::MAX;
@@ -143,6 +145,17 @@ fn write(
     Ok(())
 }
 
+/// Has the record of a rotated-out secret go at `end`.
+pub(super) fn end_key(
+    transaction: &WriteTransaction,
+    digest: &Digest,
+    end: Timestamp,
+) -> Result<(), StoreError> {
+    let mut ends = transaction.open_table(ENDS)?;
+    ends.insert((end.as_millis(), &*format!("k{}", digest.to_text())), ())?;
+    Ok(())
+}
+
 fn list(transaction: &WriteTransaction, listing: &Listing) -> Result<(), StoreError> {
     let entry = entry(&listing.index, listing.member.as_str());
     transaction.open_table(LISTS)?.insert(&*entry, ())?;
@@ -225,6 +238,8 @@ pub(super) fn sweep(
         ends.remove((end, &*what))?;
         if let Some(entry) = what.strip_prefix('l') {
             lists.remove(entry)?;
+        } else if let Some(digest) = what.strip_prefix('k').and_then(Digest::from_text) {
+            rotation::forget(transaction, &digest)?;
         } else if let Some(place) = what.strip_prefix('d') {
             // It may have been written anew since, with a later end.
             let current = documents.get(place)?.map(|document| document.value().0);

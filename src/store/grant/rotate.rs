@@ -88,6 +88,7 @@ pub enum Rotate {
 }
 
 /// What a token is to its family.
+#[derive(Clone, Copy)]
 enum Place {
     Future,
     /// The newest, or within its grace.
@@ -95,6 +96,7 @@ enum Place {
     Old,
 }
 
+#[derive(Clone, Copy)]
 enum Generation {
     Again,
     Next,

@@ -267,14 +267,15 @@ pub(super) async fn revoke(
     let Some(mut digest) = digest_of(connection, &id).await? else {
         return Ok(RevokeKey::Unknown);
     };
-    let (first, fields) = loop {
-        let Some(marked) = mark(connection, &digest, &id, at).await? else {
-            return Ok(RevokeKey::Unknown);
-        };
+    let mut first = false;
+    let fields = loop {
+        let marked = mark(connection, &digest, &id, at).await?;
+        first |= matches!(marked, Some((true, _)));
         // A rotation or rehash may have moved the id on meanwhile.
-        match digest_of(connection, &id).await? {
-            Some(now) if now != digest => digest = now,
-            _ => break marked,
+        match (digest_of(connection, &id).await?, marked) {
+            (Some(now), _) if now != digest => digest = now,
+            (_, Some((_, fields))) => break fields,
+            (_, None) => return Ok(RevokeKey::Unknown),
         }
     };
     // Before the record is read: whatever else is in it, the key is denied.
@@ -286,15 +287,37 @@ pub(super) async fn revoke(
         at: since,
     };
     denials::deny(connection, &denial).await?;
-    if let Some(previous) = fields.get(record::PREVIOUS) {
-        let _gone_or_marked = mark(connection, &parse_digest(previous)?, &id, since).await?;
-    }
+    mark_previous(connection, &digest, &id, since).await?;
     let record = record::from_fields(fields)?.ok_or_else(|| Fault::corrupt("a revoked key"))?;
     Ok(if first {
         RevokeKey::Revoked(record)
     } else {
         RevokeKey::AlreadyRevoked(record)
     })
+}
+
+/// Also the record of the secret before says that its key is revoked. A rehash may have moved it
+/// while it was looked for.
+async fn mark_previous(
+    connection: &mut MultiplexedConnection,
+    current: &Digest,
+    id: &KeyId,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    let mut marked = None;
+    loop {
+        let mut command = cmd("HGET");
+        command.arg(layout::record(current)).arg(record::PREVIOUS);
+        let previous: Option<String> = command.query_async(connection).await?;
+        match previous {
+            Some(previous) if marked.as_ref() != Some(&previous) => {
+                let digest = parse_digest(&previous)?;
+                let _gone_or_marked = mark(connection, &digest, id, at).await?;
+                marked = Some(previous);
+            }
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// Marks one record of a key; whether this was the first time, and the record. `None` where it is

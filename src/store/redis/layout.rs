@@ -155,12 +155,31 @@ return tonumber(redis.call('HGET', KEYS[1], 'rv'))"
 }
 
 lua! {
-    /// KEYS: record. ARGV: id. It goes; answers when it was revoked, if it was.
+    /// KEYS: record. ARGV: id. It goes; answers when it was revoked, if it was, and how long it had
+    /// left (ms, below 0 is for ever).
     MOVE = "
-if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return false end
-local revoked = redis.call('HGET', KEYS[1], 'rv')
+if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return {false, -1} end
+local revoked, left = redis.call('HGET', KEYS[1], 'rv'), redis.call('PTTL', KEYS[1])
 redis.call('DEL', KEYS[1])
-return tonumber(revoked)"
+return {revoked, left}"
+}
+
+lua! {
+    /// KEYS: record. ARGV: id, request, the record's fields and values. Writes the record of a
+    /// rotation, also over what an earlier attempt of the same request left. Answers whether.
+    PROPOSE = "
+if redis.call('EXISTS', KEYS[1]) == 1 and (redis.call('HGET', KEYS[1], 'id') ~= ARGV[1]
+  or redis.call('HGET', KEYS[1], 'rq') ~= ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+return 1"
+}
+
+lua! {
+    /// KEYS: record. ARGV: attempt. Takes back what that attempt proposed, unless another has
+    /// taken it over.
+    RETRACT = "
+if redis.call('HGET', KEYS[1], 'rn') == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return false"
 }
 
 lua! {

@@ -44,7 +44,7 @@ use link::Link;
 /// A store on a Redis server.
 pub struct RedisStore {
     lane: Lane,
-    /// The connection that [`EventStore::follow`](super::EventStore::follow) waits on, while nobody does.
+    /// The connection that [`EventStore::follow`] waits on, while nobody does.
     follower: Mutex<Option<Link>>,
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Rotate: the new record, then the id's pointer to it, then the end of the old record, then the
 //! events. Nobody knows the new secret before the answer. The new record says what it came from, so
-//! a repetition runs the later steps again. Rehash: the copy, then the pointer, then the old record
-//! goes. A revocation marks a record and then looks whether the pointer has moved; these verbs move
+//! a repetition runs the later steps again. An attempt that finds the pointer moved takes its record
+//! back, if it is neither in use by now nor another attempt's of the same wish. Rehash: the copy,
+//! then the pointer, then the old record goes. A revocation marks a record and then looks whether the pointer has moved; these verbs move
 //! the pointer and then look whether the old record was marked: one of the two sees the other.
 
 use std::collections::HashMap;
@@ -13,7 +14,7 @@ use ::redis::{cmd, pipe};
 
 use crate::clock::Timestamp;
 use crate::id::{KeyId, RequestId};
-use crate::secret::Digest;
+use crate::secret::{Digest, random_bytes};
 use crate::store::key::Verdict;
 use crate::store::{KeyRecord, KeyRotated, KeyRotation, Rehash, RotateKey};
 
@@ -26,6 +27,7 @@ use super::{layout, record};
 const REQUEST: &str = "rq";
 const AT: &str = "ra";
 const PREVIOUS_ENDS_AT: &str = "re";
+const ATTEMPT: &str = "rn";
 
 /// How long a secret that has ended is still told apart from one that never was.
 const ENDED: u64 = 24 * 60 * 60 * 1000;
@@ -56,8 +58,7 @@ pub(super) async fn rotate(
         };
         let ends_at = match wish.judge(&stored.record, stored.rotated.as_ref()) {
             Verdict::Answer(RotateKey::Repeated(rotated)) => {
-                conclude(connection, &wish.id, &rotated, None, wish.at).await?;
-                return Ok(RotateKey::Repeated(rotated));
+                return conclude(connection, &wish, rotated, RotateKey::Repeated).await;
             }
             Verdict::Answer(answer) => return Ok(answer),
             Verdict::Rotate { ends_at } => ends_at,
@@ -69,55 +70,86 @@ pub(super) async fn rotate(
             previous: stored.digest,
             previous_ends_at: ends_at,
         };
-        if !write(connection, &wish.renewed(&stored.record), &rotated).await? {
+        let attempt = Digest::from_bytes(random_bytes()).to_text();
+        if !propose(
+            connection,
+            &wish.renewed(&stored.record),
+            &rotated,
+            &attempt,
+        )
+        .await?
+        {
             return Ok(RotateKey::DigestTaken);
         }
-        if !point(connection, &wish.id, &stored.digest, &wish.digest).await? {
-            // Another rotation or rehash was faster. Nobody knows this secret: it goes.
-            forget(connection, &wish.digest).await?;
-            continue;
+        if let Some(older) = stored.rotated {
+            retire(connection, &wish, &older.previous, wish.at).await?;
         }
-        let older = stored.rotated.map(|rotated| rotated.previous);
-        let revoked = conclude(connection, &wish.id, &rotated, older, wish.at).await?;
-        return Ok(match revoked {
-            Some(()) => RotateKey::Revoked,
-            None => RotateKey::Rotated(rotated),
-        });
+        if point(connection, &wish.id, &stored.digest, &wish.digest).await? {
+            return conclude(connection, &wish, rotated, RotateKey::Rotated).await;
+        }
+        retract(connection, &wish, &attempt).await?;
     }
 }
 
-/// Ends the old secrets and tells of it. `Some` if the key was revoked meanwhile: then the new
-/// record says so too.
+/// Ends the old secret and tells of it. If the key was revoked meanwhile, the new record says so
+/// too.
 async fn conclude(
     connection: &mut MultiplexedConnection,
-    id: &KeyId,
-    rotated: &KeyRotated,
-    older: impl IntoIterator<Item = Digest>,
-    now: Timestamp,
-) -> Result<Option<()>, Fault> {
-    let mut revoked = None;
-    let previous = [(rotated.previous, rotated.previous_ends_at)];
-    let older = older.into_iter().map(|digest| (digest, now));
-    let mut events = pipe();
-    for (digest, end) in older.chain(previous) {
-        let life = u64::try_from(end.since(now).as_millis()).unwrap_or(u64::MAX);
-        let mark: Option<i64> = layout::RETIRE
-            .script
-            .key(layout::record(&digest))
-            .arg(id.as_str())
-            .arg(end.as_millis())
-            .arg(life.saturating_add(ENDED))
-            .invoke_async(connection)
-            .await?;
-        if let Some(at) = mark {
-            mark_revoked(connection, &rotated.current, id, at).await?;
-            revoked = Some(());
-        }
-        publish(&mut events, &digest);
+    wish: &KeyRotation,
+    rotated: KeyRotated,
+    answer: fn(KeyRotated) -> RotateKey,
+) -> Result<RotateKey, Fault> {
+    let (previous, end) = (rotated.previous, rotated.previous_ends_at);
+    let revoked = retire(connection, wish, &previous, end).await?;
+    if let Some(at) = revoked {
+        mark_revoked(connection, &rotated.current, &wish.id, at).await?;
     }
-    publish(&mut events, &rotated.current);
-    let _answers: Vec<::redis::Value> = run(&events, connection).await?;
+    let mut event = pipe();
+    publish(&mut event, &rotated.current);
+    let _answers: Vec<::redis::Value> = run(&event, connection).await?;
+    Ok(match revoked {
+        Some(_) => RotateKey::Revoked,
+        None => answer(rotated),
+    })
+}
+
+/// Ends a secret and tells of it; when its key was revoked, if it was.
+async fn retire(
+    connection: &mut MultiplexedConnection,
+    wish: &KeyRotation,
+    digest: &Digest,
+    end: Timestamp,
+) -> Result<Option<i64>, Fault> {
+    let life = u64::try_from(end.since(wish.at).as_millis()).unwrap_or(u64::MAX);
+    let mut invocation = layout::RETIRE.script.key(layout::record(digest));
+    invocation.arg(wish.id.as_str()).arg(end.as_millis());
+    invocation.arg(life.saturating_add(ENDED));
+    let revoked = invocation.invoke_async(connection).await?;
+    let mut event = pipe();
+    publish(&mut event, digest);
+    let _answers: Vec<::redis::Value> = run(&event, connection).await?;
     Ok(revoked)
+}
+
+/// Takes back what an attempt proposed, unless the key uses it by now: another attempt of the same
+/// wish may have been faster.
+async fn retract(
+    connection: &mut MultiplexedConnection,
+    wish: &KeyRotation,
+    attempt: &str,
+) -> Result<(), Fault> {
+    let stored = stored(connection, &wish.id).await?;
+    let in_use = stored.is_some_and(|stored| {
+        let previous = stored.rotated.map(|rotated| rotated.previous);
+        [Some(stored.digest), previous].contains(&Some(wish.digest))
+    });
+    if in_use {
+        return Ok(());
+    }
+    let mut invocation = layout::RETRACT.script.key(layout::record(&wish.digest));
+    invocation.arg(attempt);
+    let _none: ::redis::Value = invocation.invoke_async(connection).await?;
+    Ok(())
 }
 
 async fn mark_revoked(
@@ -156,14 +188,16 @@ pub(super) async fn rehash(
     if !point(connection, &id, &old, &new).await? {
         repoint_previous(connection, &id, &old, &new).await?;
     }
-    let mark: Option<i64> = layout::MOVE
-        .script
-        .key(layout::record(&old))
-        .arg(id.as_str())
-        .invoke_async(connection)
-        .await?;
+    let mut invocation = layout::MOVE.script.key(layout::record(&old));
+    invocation.arg(id.as_str());
+    let (mark, left): (Option<i64>, i64) = invocation.invoke_async(connection).await?;
     if let Some(at) = mark {
         mark_revoked(connection, &new, &id, at).await?;
+    }
+    if left >= 0 {
+        let mut command = cmd("PEXPIRE");
+        command.arg(layout::record(&new)).arg(left);
+        command.exec_async(connection).await?;
     }
     let mut events = pipe();
     publish(&mut events, &old);
@@ -242,13 +276,13 @@ fn rotated(fields: &HashMap<String, String>, current: Digest) -> Result<Option<K
     }))
 }
 
-/// Writes the new record; whether it was not there.
-async fn write(
+/// Writes the new record; whether its place was free.
+async fn propose(
     connection: &mut MultiplexedConnection,
     record: &KeyRecord,
     rotated: &KeyRotated,
+    attempt: &str,
 ) -> Result<bool, Fault> {
-    let mut fields = record::to_fields(record);
     let rotation = [
         (PREVIOUS, rotated.previous.to_text()),
         (REQUEST, rotated.request.to_string()),
@@ -257,9 +291,14 @@ async fn write(
             PREVIOUS_ENDS_AT,
             rotated.previous_ends_at.as_millis().to_string(),
         ),
+        (ATTEMPT, attempt.to_owned()),
     ];
+    let mut fields = record::to_fields(record);
     fields.extend(rotation.into_iter().flat_map(|(k, v)| [k.to_owned(), v]));
-    create(connection, &rotated.current, &fields).await
+    let mut invocation = layout::PROPOSE.script.key(layout::record(&rotated.current));
+    invocation.arg(record.id.as_str());
+    invocation.arg(rotated.request.as_str()).arg(fields);
+    Ok(invocation.invoke_async(connection).await?)
 }
 
 async fn create(
@@ -283,10 +322,4 @@ async fn point(
     let mut invocation = layout::SWAP.script.key(layout::id(id));
     invocation.arg(from.to_text()).arg(to.to_text()).arg(0);
     Ok(invocation.invoke_async(connection).await?)
-}
-
-async fn forget(connection: &mut MultiplexedConnection, digest: &Digest) -> Result<(), Fault> {
-    let mut command = cmd("DEL");
-    command.arg(layout::record(digest));
-    Ok(command.exec_async(connection).await?)
 }

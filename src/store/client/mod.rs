@@ -4,15 +4,17 @@
 //! Invariants: at most two secrets of a client work at a time; a client that was disabled stays
 //! so, and is denied before it is marked.
 
-use std::time::Duration;
-
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ClientId, RequestId};
 use crate::scope::ScopeSet;
 use crate::secret::Digest;
 
 use super::shelf::{self, Cursor, Index, Listing, Member, Page, Place, Plan};
-use super::{Denial, DenialKind, Rehash, Shelf, StoreError, digest_text};
+use super::{Denial, DenialKind, Rehash, Shelf, StoreError};
+
+mod secret;
+
+pub use secret::{ClientRotation, ClientSecret, RotateClientSecret};
 
 /// Whether a client can keep a secret (RFC 6749 §2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -72,21 +74,6 @@ pub enum Consent {
     Never,
     /// Unless the same was granted before.
     Once,
-}
-
-/// One secret of a client.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClientSecret {
-    /// The digest of the whole secret.
-    #[serde(with = "digest_text")]
-    pub digest: Digest,
-    /// Enough of it to recognise it by.
-    pub hint: String,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it stops working; `None` is never.
-    pub ends_at: Option<Timestamp>,
 }
 
 /// What an operator decides about a client, and may change.
@@ -159,41 +146,6 @@ pub enum UpdateClient {
     Unknown,
     /// The record as it is now.
     Updated(ClientRecord),
-}
-
-/// A wish to give a client another secret: as [`KeyRotation`](super::KeyRotation).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientRotation {
-    /// Which client.
-    pub id: ClientId,
-    /// The new secret's digest.
-    pub digest: Digest,
-    /// The new secret's hint.
-    pub hint: String,
-    /// Names the wish.
-    pub request: RequestId,
-    /// How long the old secret goes on working; zero ends every old one at once.
-    pub overlap: Duration,
-    /// Now.
-    pub at: Timestamp,
-}
-
-/// What became of a [`ClientRotation`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum RotateClientSecret {
-    /// The client is disabled. Nothing changed.
-    Disabled,
-    /// Two secrets work already, the older until then. Nothing changed.
-    Overlapping(Timestamp),
-    /// A public client has no secret. Nothing changed.
-    Public,
-    /// This wish was carried out before.
-    Repeated(ClientRecord),
-    /// Carried out now. The newest secret is the first.
-    Rotated(ClientRecord),
-    /// There is no such client.
-    Unknown,
 }
 
 /// What became of disabling a client.
@@ -295,7 +247,7 @@ impl<S: Shelf> ClientStore for S {
         rotation: ClientRotation,
     ) -> Result<RotateClientSecret, StoreError> {
         let (place, at) = (place(rotation.id.as_str()), rotation.at);
-        let decide = move |found: Option<&str>| rotate(shelf::parse(found)?, &rotation);
+        let decide = move |found: Option<&str>| secret::rotate(shelf::parse(found)?, &rotation);
         shelf::change(self, place, at, decide).await
     }
 
@@ -307,7 +259,7 @@ impl<S: Shelf> ClientStore for S {
         at: Timestamp,
     ) -> Result<Rehash, StoreError> {
         let (old, new) = (*old, *new);
-        let decide = move |found: Option<&str>| rehash(shelf::parse(found)?, &old, new);
+        let decide = move |found: Option<&str>| secret::rehash(shelf::parse(found)?, &old, new);
         shelf::change(self, place(id.as_str()), at, decide).await
     }
 
@@ -333,69 +285,6 @@ fn update(
     }
     record.settings = settings.clone();
     Plan::write(UpdateClient::Updated(record.clone()), &record, None)
-}
-
-fn rotate(
-    found: Option<ClientRecord>,
-    wish: &ClientRotation,
-) -> Result<Plan<RotateClientSecret>, StoreError> {
-    let refused = |answer| Ok(Plan::keep(answer));
-    let Some(mut record) = found else {
-        return refused(RotateClientSecret::Unknown);
-    };
-    if record.disabled_at.is_some() {
-        return refused(RotateClientSecret::Disabled);
-    }
-    if record.kind == ClientKind::Public {
-        return refused(RotateClientSecret::Public);
-    }
-    if record.rotation.as_ref() == Some(&wish.request) {
-        return refused(RotateClientSecret::Repeated(record));
-    }
-    let ending = record
-        .live_secrets(wish.at)
-        .filter_map(|secret| secret.ends_at);
-    if let Some(end) = ending.max()
-        && !wish.overlap.is_zero()
-    {
-        return refused(RotateClientSecret::Overlapping(end));
-    }
-    add_secret(&mut record, wish);
-    Plan::write(RotateClientSecret::Rotated(record.clone()), &record, None)
-}
-
-/// The one that worked without end gets one; what has ended is forgotten.
-fn add_secret(record: &mut ClientRecord, wish: &ClientRotation) {
-    let end = wish.at.plus(wish.overlap);
-    for secret in &mut record.secrets {
-        secret.ends_at = Some(secret.ends_at.map_or(end, |earlier| earlier.min(end)));
-    }
-    record
-        .secrets
-        .retain(|secret| secret.ends_at.is_some_and(|end| end > wish.at));
-    let newest = ClientSecret {
-        digest: wish.digest,
-        hint: wish.hint.clone(),
-        created_at: wish.at,
-        ends_at: None,
-    };
-    record.secrets.insert(0, newest);
-    record.rotation = Some(wish.request.clone());
-}
-
-fn rehash(
-    found: Option<ClientRecord>,
-    old: &Digest,
-    new: Digest,
-) -> Result<Plan<Rehash>, StoreError> {
-    let Some(mut record) = found else {
-        return Ok(Plan::keep(Rehash::Unknown));
-    };
-    let Some(secret) = record.secrets.iter_mut().find(|s| s.digest == *old) else {
-        return Ok(Plan::keep(Rehash::Unknown));
-    };
-    secret.digest = new;
-    Plan::write(Rehash::Rehashed, &record, None)
 }
 
 fn disable(found: Option<ClientRecord>, at: Timestamp) -> Result<Plan<DisableClient>, StoreError> {
