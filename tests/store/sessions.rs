@@ -200,7 +200,7 @@ async fn an_end_is_on_the_list_and_in_the_log_and_stands(ground: Ground) {
         at,
     };
     let denials = store.denials().await.expect("it answers").entries;
-    assert_eq!(denials, [denial.clone()]);
+    assert_eq!(denials, std::slice::from_ref(&denial));
     assert_eq!(since(&*store, &start).await.1, [Event::Deny(denial)]);
     // Told apart from one that never was, and not listed.
     let found = store.session_by_digest(&session.digest).await;
