@@ -7,6 +7,7 @@
 
 pub mod scope;
 pub mod secret;
+pub mod sealed;
 pub mod clock;
 pub mod id;
 pub mod environment;

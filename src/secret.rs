@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hkdf, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
@@ -51,6 +51,15 @@ impl Digest {
         Digest(bytes)
     }
 
+    /// Plain SHA-256, without a pepper: for values of at least 128 random bits that something else
+    /// authenticates, so that a pepper may change under them.
+    pub fn of_random(bytes: &[u8]) -> Digest {
+        let hash = digest::digest(&digest::SHA256, bytes);
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(hash.as_ref());
+        Digest(bytes)
+    }
+
     /// The 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -77,7 +86,36 @@ impl fmt::Debug for Digest {
 /// The HMAC key for secrets at rest. It is kept outside the store, so that a store dump alone
 /// neither reveals nor admits anyone.
 #[derive(Clone)]
-pub struct Pepper(hmac::Key);
+pub struct Pepper {
+    digests: hmac::Key,
+    derived: hkdf::Prk,
+}
+
+/// What a key that is derived from the pepper is for. Each purpose has a key of its own, and none
+/// of them tells anything of another or of the pepper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Answers to a repeated question: the secret of a rotation that is asked for twice, the code
+    /// of a consent that is sent twice.
+    Answers,
+    /// Binding a form to the browser it was shown to.
+    Forms,
+    /// The MAC inside refresh tokens.
+    RefreshTokens,
+    /// Sealing private keys at rest.
+    Sealing,
+}
+
+impl Purpose {
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Purpose::Answers => b"answers",
+            Purpose::Forms => b"forms",
+            Purpose::RefreshTokens => b"refresh tokens",
+            Purpose::Sealing => b"sealing",
+        }
+    }
+}
 
 /// Why a pepper is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,15 +145,29 @@ impl Pepper {
         if distinct.len() < Pepper::MIN_DISTINCT {
             return Err(WeakPepper::Repetitive);
         }
-        Ok(Pepper(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
+        Ok(Pepper {
+            digests: hmac::Key::new(hmac::HMAC_SHA256, bytes),
+            derived: hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis").extract(bytes),
+        })
     }
 
     /// The digest under which a store keeps this secret.
     pub fn digest(&self, secret: &str) -> Digest {
-        let tag = hmac::sign(&self.0, secret.as_bytes());
+        let tag = hmac::sign(&self.digests, secret.as_bytes());
         let mut bytes = [0; 32];
         bytes.copy_from_slice(tag.as_ref());
         Digest(bytes)
+    }
+
+    /// The key for one purpose (HKDF-SHA-256, RFC 5869). Not the HMAC of a label: that would be
+    /// the digest of a secret that reads like the label.
+    pub fn derive(&self, purpose: Purpose) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        self.derived
+            .expand(&[purpose.label()], hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(key.as_mut()))
+            .expect("HKDF gives up to 255 hash lengths, and this is one");
+        key
     }
 }
 
@@ -162,6 +214,26 @@ mod tests {
             hex(digest.as_bytes()),
             include_str!("../tests/data/hmac-vector.txt").trim()
         );
+    }
+
+    #[test]
+    fn each_purpose_has_a_key_of_its_own() {
+        let pepper = Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong");
+        let keys = [
+            Purpose::Answers,
+            Purpose::Forms,
+            Purpose::RefreshTokens,
+            Purpose::Sealing,
+        ]
+        .map(|purpose| *pepper.derive(purpose));
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
+        // Python: hmac(hmac(b"portcullis", pepper), b"sealing\x01"), RFC 5869 §2.2 and §2.3.
+        assert_eq!(
+            hex(&keys[3]),
+            "63f8811cb682c23d3a77c6002253f5f54e3142f4f7f730c84ea15dc6a5a52e72"
+        );
+        assert_ne!(pepper.digest("sealing").as_bytes(), &keys[3]);
     }
 
     #[test]

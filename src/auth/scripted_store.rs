@@ -1,6 +1,6 @@
 //! A store that does as a test says: answers, fails, hangs, or holds its answers back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use crate::clock::Timestamp;
 use crate::id::KeyId;
 use crate::secret::Digest;
 use crate::store::{
-    CreateKey, Denial, Denials, Event, Follow, KeyRecord, NewKey, Position, RevokeKey, Store,
-    StoreError,
+    Change, Changed, CreateKey, Cursor, Denial, Denials, Event, EventStore, Follow, Index,
+    KeyRecord, KeyRotated, KeyRotation, KeyStore, Member, NewKey, Place, Plan, Position, Rehash,
+    RevokeKey, RotateKey, Shelf, StoreError,
 };
 
 /// How a kind of call is answered.
@@ -39,6 +40,8 @@ pub(super) struct ScriptedStore {
 #[derive(Debug, Default)]
 struct State {
     keys: HashMap<Digest, KeyRecord>,
+    documents: BTreeMap<Place, String>,
+    lists: BTreeSet<(Index, Member)>,
     denials: Vec<Denial>,
     events: Vec<Event>,
     /// Positions before this are lost.
@@ -149,7 +152,7 @@ async fn in_mood(mood: &watch::Sender<Mood>) -> Result<(), StoreError> {
 }
 
 #[async_trait::async_trait]
-impl Store for ScriptedStore {
+impl KeyStore for ScriptedStore {
     async fn key_by_digest(&self, digest: &Digest) -> Result<Option<KeyRecord>, StoreError> {
         let record = {
             let mut state = self.state();
@@ -181,6 +184,28 @@ impl Store for ScriptedStore {
         unreachable!("requests revoke nothing")
     }
 
+    async fn rotate_key(&self, _: KeyRotation) -> Result<RotateKey, StoreError> {
+        unreachable!("requests rotate nothing")
+    }
+
+    async fn key_rotation(&self, _: &KeyId) -> Result<Option<KeyRotated>, StoreError> {
+        unreachable!("requests rotate nothing")
+    }
+
+    async fn rehash_key(&self, _: &KeyId, _: &Digest, _: &Digest) -> Result<Rehash, StoreError> {
+        unreachable!("no test here changes its pepper")
+    }
+}
+
+#[async_trait::async_trait]
+impl EventStore for ScriptedStore {
+    async fn deny(&self, denials: Vec<Denial>) -> Result<(), StoreError> {
+        denials.into_iter().for_each(|denial| {
+            ScriptedStore::deny(self, denial);
+        });
+        Ok(())
+    }
+
     async fn denials(&self) -> Result<Denials, StoreError> {
         in_mood(&self.log).await?;
         let mut state = self.state();
@@ -206,6 +231,93 @@ impl Store for ScriptedStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Documents live in memory; look-ups of them are in the mood of all look-ups.
+impl Shelf for ScriptedStore {
+    async fn fetch(&self, places: Vec<Place>) -> Result<Vec<Option<String>>, StoreError> {
+        let found = {
+            let mut state = self.state();
+            state.lookup_count += 1;
+            let found = places
+                .iter()
+                .map(|place| state.documents.get(place).cloned());
+            found.collect()
+        };
+        in_mood(&self.lookups).await?;
+        Ok(found)
+    }
+
+    async fn members(
+        &self,
+        index: Index,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<Member>, StoreError> {
+        in_mood(&self.lookups).await?;
+        let state = self.state();
+        let ours = state.lists.iter().filter(|(list, _)| *list == index);
+        let rest = ours.filter(|(_, member)| {
+            let after = after.as_ref();
+            after.is_none_or(|after| member.as_str() > after.as_str())
+        });
+        Ok(rest.take(limit).map(|(_, member)| member.clone()).collect())
+    }
+
+    async fn change<T, F>(
+        &self,
+        place: Place,
+        _: Timestamp,
+        decide: F,
+    ) -> Result<Changed<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: Fn(Option<&str>) -> Result<Plan<T>, StoreError> + Send + Sync + 'static,
+    {
+        let mut state = self.state();
+        let plan = decide(state.documents.get(&place).map(String::as_str))?;
+        for listing in plan.listings {
+            let ours = |(list, _): &&(Index, Member)| *list == listing.index;
+            let count = state.lists.iter().filter(ours).count();
+            if listing.cap.is_some_and(|cap| count >= cap) {
+                return Ok(Changed::Full);
+            }
+            state.lists.insert((listing.index, listing.member));
+        }
+        match plan.change {
+            Change::Keep => {}
+            Change::Remove => drop(state.documents.remove(&place)),
+            Change::Write { text, .. } => drop(state.documents.insert(place, text)),
+        }
+        for entry in plan.unlistings {
+            state.lists.remove(&entry);
+        }
+        drop(state);
+        plan.denial.into_iter().for_each(|denial| {
+            ScriptedStore::deny(self, denial);
+        });
+        plan.publish
+            .into_iter()
+            .for_each(|digest| self.publish(digest));
+        Ok(Changed::Done(plan.answer))
+    }
+
+    async fn raise(
+        &self,
+        moments: Vec<(Place, Timestamp, Option<Timestamp>)>,
+        _: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state();
+        for (place, moment, _) in moments {
+            let before = state
+                .documents
+                .get(&place)
+                .and_then(|text| text.parse().ok());
+            let latest = moment.as_millis().max(before.unwrap_or(i64::MIN));
+            state.documents.insert(place, latest.to_string());
+        }
         Ok(())
     }
 }

@@ -15,14 +15,19 @@ use zeroize::Zeroizing;
 use crate::environment::Environment;
 use crate::secret::{Secret, random_bytes};
 
-/// Base62 digits, in ASCII order; most significant digit first.
-const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+use super::base62::{ALPHABET, push_base62};
+
 /// 62^43 > 2^256.
 const BODY: usize = 43;
 /// 62^6 > 2^32.
 const CHECKSUM: usize = 6;
 /// How much of the body is shown to recognise a credential by.
 const HINT: usize = 4;
+
+/// Kinds that no request to the API may carry.
+pub(super) const AUTHORIZATION_CODE: &str = "_ac_";
+pub(super) const CLIENT_SECRET: &str = "_cs_";
+pub(super) const REFRESH_TOKEN: &str = "_rt_";
 
 /// The kinds of opaque credential that are sent with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +95,34 @@ impl OpaqueFormat {
 
     /// Makes a credential of 256 random bits.
     pub fn mint(&self, kind: OpaqueKind) -> MintedSecret {
-        let random = Zeroizing::new(random_bytes::<32>());
-        let mut text = Zeroizing::new(format!("{}{}", self.prefix, kind.infix()));
-        push_base62(&mut text, random.as_ref(), BODY);
+        self.mint_from(kind, &Zeroizing::new(random_bytes()))
+    }
+
+    /// Makes the credential of these 256 bits, the same each time. They must be as good as random
+    /// to everyone else: a key that only we have, or a MAC under one.
+    pub fn mint_from(&self, kind: OpaqueKind, bits: &[u8; 32]) -> MintedSecret {
+        self.mint_with(kind.infix(), bits)
+    }
+
+    /// Makes a client secret of 256 random bits.
+    pub fn mint_client_secret(&self) -> MintedSecret {
+        self.mint_client_secret_from(&Zeroizing::new(random_bytes()))
+    }
+
+    /// Makes the client secret of these 256 bits: see [`OpaqueFormat::mint_from`].
+    pub fn mint_client_secret_from(&self, bits: &[u8; 32]) -> MintedSecret {
+        self.mint_with(CLIENT_SECRET, bits)
+    }
+
+    /// Whether a text is a whole client secret of ours: what is not need not be looked up.
+    pub fn is_client_secret(&self, text: &str) -> bool {
+        self.after(text, CLIENT_SECRET)
+            .is_some_and(|rest| is_sound(text, rest))
+    }
+
+    fn mint_with(&self, infix: &'static str, bits: &[u8; 32]) -> MintedSecret {
+        let mut text = Zeroizing::new(format!("{}{infix}", self.prefix));
+        push_base62(&mut text, bits, BODY);
         let checksum = checksum_digits(&text);
         text.extend(checksum.map(char::from));
         MintedSecret {
@@ -104,11 +134,12 @@ impl OpaqueFormat {
     /// Enough of a credential to recognise it by. Of one that is not ours, the last 4 characters
     /// only if it is long enough to lose them (20 characters).
     pub fn hint(&self, credential: &str) -> String {
-        for kind in OpaqueKind::ALL {
-            if let Some(rest) = self.after_prefix(credential, kind)
+        let infixes = OpaqueKind::ALL.map(OpaqueKind::infix);
+        for infix in infixes.into_iter().chain([CLIENT_SECRET]) {
+            if let Some(rest) = self.after(credential, infix)
                 && let Some(tail) = rest.get(BODY - HINT..BODY)
             {
-                return format!("{}{}…{tail}", self.prefix, kind.infix());
+                return format!("{}{infix}…{tail}", self.prefix);
             }
         }
         match credential
@@ -124,7 +155,7 @@ impl OpaqueFormat {
     /// Tells a credential's kind.
     pub fn shape(&self, credential: &str) -> Shape {
         for kind in OpaqueKind::ALL {
-            if let Some(rest) = self.after_prefix(credential, kind) {
+            if let Some(rest) = self.after(credential, kind.infix()) {
                 return if is_sound(credential, rest) {
                     Shape::Own(kind)
                 } else {
@@ -144,7 +175,14 @@ impl OpaqueFormat {
 
     /// Whether one of our own credentials, of any kind and in any state, is somewhere in a text.
     pub fn is_within(&self, text: &str) -> bool {
-        const INFIXES: [&str; 6] = ["_live_", "_test_", "_sess_", "_rt_", "_ac_", "_cs_"];
+        const INFIXES: [&str; 6] = [
+            "_live_",
+            "_test_",
+            "_sess_",
+            REFRESH_TOKEN,
+            AUTHORIZATION_CODE,
+            CLIENT_SECRET,
+        ];
         text.match_indices(self.prefix.as_str())
             .any(|(at, prefix)| {
                 let rest = text.get(at + prefix.len()..).unwrap_or_default();
@@ -152,10 +190,11 @@ impl OpaqueFormat {
             })
     }
 
-    fn after_prefix<'a>(&self, credential: &'a str, kind: OpaqueKind) -> Option<&'a str> {
+    /// What follows the prefix and this infix.
+    pub(super) fn after<'a>(&self, credential: &'a str, infix: &str) -> Option<&'a str> {
         credential
             .strip_prefix(self.prefix.as_str())?
-            .strip_prefix(kind.infix())
+            .strip_prefix(infix)
     }
 }
 
@@ -176,27 +215,6 @@ fn checksum_digits(covered: &str) -> [u8; CHECKSUM] {
         checksum /= 62;
     }
     digits
-}
-
-/// Appends a big-endian number as exactly `width` base62 digits, zero-padded.
-fn push_base62(text: &mut String, number: &[u8], width: usize) {
-    let mut number = Zeroizing::new(number.to_vec());
-    let mut digits = Zeroizing::new(vec![0u8; width]);
-    for digit in digits.iter_mut().rev() {
-        *digit = ALPHABET[divide_by_62(&mut number)];
-    }
-    text.extend(digits.iter().map(|digit| char::from(*digit)));
-}
-
-/// Long division of a big-endian number in place; returns the remainder.
-fn divide_by_62(number: &mut [u8]) -> usize {
-    let mut remainder = 0usize;
-    for byte in number {
-        let value = remainder << 8 | usize::from(*byte);
-        *byte = u8::try_from(value / 62).expect("the remainder is below 62, so this is below 256");
-        remainder = value % 62;
-    }
-    remainder
 }
 
 impl fmt::Display for OpaqueFormat {
@@ -274,9 +292,32 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_zero_padded_and_most_significant_digit_first() {
-        let mut text = String::new();
-        push_base62(&mut text, &62u32.to_be_bytes(), 6);
-        assert_eq!(text, "000010");
+    fn a_client_secret_has_the_form_of_a_key_and_is_no_credential_of_a_request() {
+        let minted = format().mint_client_secret();
+        let text = minted.secret.expose();
+        assert_eq!(text.len(), "osir_cs_".len() + 43 + 6);
+        assert!(format().is_client_secret(text));
+        assert_eq!(format().shape(text), Shape::Foreign);
+        assert_eq!(minted.hint, format!("osir_cs_…{}", &text[47..51]));
+        for damaged in [
+            "",
+            "osir_cs_",
+            &text[1..],
+            &text[..text.len() - 1],
+            &text.replace("_cs_", "_sess_"),
+            &format!("{text}0"),
+        ] {
+            assert!(!format().is_client_secret(damaged), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn the_same_bits_make_the_same_credential_and_each_kind_another() {
+        let key = format().mint_from(LIVE, &[7; 32]);
+        let again = format().mint_from(LIVE, &[7; 32]);
+        assert_eq!(key.secret.expose(), again.secret.expose());
+        let secret = format().mint_client_secret_from(&[7; 32]);
+        assert_ne!(key.secret.expose(), secret.secret.expose());
+        assert_ne!(key.secret.expose(), format().mint(LIVE).secret.expose());
     }
 }

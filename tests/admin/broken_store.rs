@@ -6,7 +6,9 @@ use portcullis::clock::Timestamp;
 use portcullis::id::KeyId;
 use portcullis::secret::Digest;
 use portcullis::store::{
-    CreateKey, Denials, Follow, KeyRecord, NewKey, Position, RevokeKey, Store, StoreError,
+    Changed, CreateKey, Cursor, Denial, Denials, EventStore, Follow, Index, KeyRecord, KeyRotated,
+    KeyRotation, KeyStore, Member, NewKey, Place, Plan, Position, Rehash, RevokeKey, RotateKey,
+    Shelf, StoreError,
 };
 
 pub(crate) struct BrokenStore;
@@ -16,7 +18,7 @@ fn broken<T>() -> Result<T, StoreError> {
 }
 
 #[async_trait::async_trait]
-impl Store for BrokenStore {
+impl KeyStore for BrokenStore {
     async fn key_by_digest(&self, _: &Digest) -> Result<Option<KeyRecord>, StoreError> {
         broken()
     }
@@ -37,6 +39,25 @@ impl Store for BrokenStore {
         broken()
     }
 
+    async fn rotate_key(&self, _: KeyRotation) -> Result<RotateKey, StoreError> {
+        broken()
+    }
+
+    async fn key_rotation(&self, _: &KeyId) -> Result<Option<KeyRotated>, StoreError> {
+        broken()
+    }
+
+    async fn rehash_key(&self, _: &KeyId, _: &Digest, _: &Digest) -> Result<Rehash, StoreError> {
+        broken()
+    }
+}
+
+#[async_trait::async_trait]
+impl EventStore for BrokenStore {
+    async fn deny(&self, _: Vec<Denial>) -> Result<(), StoreError> {
+        broken()
+    }
+
     async fn denials(&self) -> Result<Denials, StoreError> {
         broken()
     }
@@ -46,6 +67,37 @@ impl Store for BrokenStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        broken()
+    }
+}
+
+impl Shelf for BrokenStore {
+    async fn fetch(&self, _: Vec<Place>) -> Result<Vec<Option<String>>, StoreError> {
+        broken()
+    }
+
+    async fn members(
+        &self,
+        _: Index,
+        _: Option<Cursor>,
+        _: usize,
+    ) -> Result<Vec<Member>, StoreError> {
+        broken()
+    }
+
+    async fn change<T, F>(&self, _: Place, _: Timestamp, _: F) -> Result<Changed<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: Fn(Option<&str>) -> Result<Plan<T>, StoreError> + Send + Sync + 'static,
+    {
+        broken()
+    }
+
+    async fn raise(
+        &self,
+        _: Vec<(Place, Timestamp, Option<Timestamp>)>,
+        _: Timestamp,
+    ) -> Result<(), StoreError> {
         broken()
     }
 }

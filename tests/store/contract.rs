@@ -39,6 +39,8 @@ macro_rules! contract {
     };
 }
 
+pub(crate) use contract;
+
 contract! {
     a_key_that_is_not_there_is_none_and_one_that_is_comes_back_whole
     a_key_is_created_once_whatever_its_id
@@ -440,6 +442,7 @@ async fn each_verb_is_counted_and_follow_is_not_timed(ground: Ground) {
         r#"portcullis_store_operations_total{op="follow",outcome="ok"} 1"#,
         r#"portcullis_store_operations_total{op="key_by_digest",outcome="ok"} 1"#,
         r#"portcullis_store_operations_total{op="ping",outcome="error"} 0"#,
+        r#"portcullis_store_operations_total{op="redeem_code",outcome="ok"} 0"#,
         "portcullis_store_operation_duration_seconds_count 3",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line} in\n{text}");

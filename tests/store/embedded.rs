@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis::clock::Clock;
-use portcullis::store::{EmbeddedStore, Event, Follow, Store as _, StoreError};
+use portcullis::store::{EmbeddedStore, Event, EventStore as _, Follow, KeyStore as _, StoreError};
 use redb::TableDefinition;
 
 use crate::fixtures::{create, end, new_key, now, since};

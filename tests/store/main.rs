@@ -3,10 +3,19 @@
 //! One binary for all of it, so that it links once. Rows are those of the security page.
 
 mod contract;
+mod clients;
+mod grants;
+mod interactions;
+mod rotation;
+mod sessions;
+mod signing_keys;
+mod users;
 mod embedded;
 #[expect(unreachable_pub, reason = "a test binary has no outside")]
 mod fixtures;
+mod expiry;
 mod redis_faults;
+mod redis_identity;
 mod redis_server_side;
 #[expect(unreachable_pub, reason = "a test binary has no outside")]
 #[path = "../support/redis.rs"]

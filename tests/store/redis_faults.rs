@@ -6,7 +6,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::store::{Event, RedisSettings, RedisStore, Store, StoreError};
+use portcullis::store::{
+    Event, EventStore as _, KeyStore as _, RedisSettings, RedisStore, StoreError,
+};
 use tokio::time::{Instant, timeout};
 
 use crate::fixtures::{PATIENCE, create, end, events, new_key, now, since};

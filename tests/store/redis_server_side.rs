@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use portcullis::secret::Secret;
 use portcullis::store::{
-    CreateKey, Denial, DenialKind, Event, Follow, KeyRecord, RedisSettings, RedisStore, RevokeKey,
-    Store as _, StoreError,
+    CreateKey, Denial, DenialKind, Event, EventStore as _, Follow, KeyRecord, KeyStore as _,
+    RedisSettings, RedisStore, RevokeKey, StoreError,
 };
 use tokio::time::timeout;
 

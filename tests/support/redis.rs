@@ -236,8 +236,9 @@ fn write_acl(folder: &Path, demands: Demands) {
     // What docs/decisions/0004-redis.md says a gateway needs, and nothing else.
     let gateway = format!(
         "user {USER} on >{PASSWORD} ~pc:* resetchannels -@all +ping +info +get +set +del +exists \
-         +hget +hset +hsetnx +hgetall +zadd +zrange +zrem +zscan +zremrangebyscore +xadd +xrange \
-         +xrevrange +xread +time +eval +evalsha +script|load"
+         +hget +hset +hsetnx +hgetall +zadd +zcard +zrange +zrem +zscan +zscore \
+         +zremrangebylex +zremrangebyscore +pexpire +pttl +xadd +xrange +xrevrange +xread +time \
+         +eval +evalsha +script|load"
     );
     let operator = "user operator on >operator ~* &* +@all";
     let users = format!("{default}\n{gateway}\n{operator}\n");

@@ -22,12 +22,15 @@ use crate::id::KeyId;
 use crate::secret::Digest;
 
 use super::{
-    CreateKey, Denials, Follow, KeyRecord, NewKey, Position, RevokeKey, Store, StoreError,
-    retention,
+    CreateKey, Denial, Denials, EventStore, Follow, KeyRecord, KeyRotated, KeyRotation, KeyStore,
+    NewKey, Position, Rehash, RevokeKey, RotateKey, StoreError, retention,
 };
 
+mod denials;
 mod fault;
 mod log;
+mod rotation;
+mod shelf;
 mod tables;
 
 /// Bytes of pages that redb keeps in memory; its own default is 1 GiB.
@@ -148,14 +151,17 @@ fn open_private(path: &Path) -> std::io::Result<File> {
 fn prepare(database: &Database, now: Timestamp) -> Result<(), StoreError> {
     let transaction = database.begin_write()?;
     tables::check_schema(&transaction)?;
-    tables::forget_denials(&transaction, now.minus(retention::DENIALS))?;
+    rotation::prepare(&transaction)?;
+    shelf::prepare(&transaction)?;
+    shelf::sweep(&transaction, now, usize::MAX)?;
+    denials::forget(&transaction, now.minus(retention::DENIALS))?;
     log::begin(&transaction)?;
     transaction.commit()?;
     Ok(())
 }
 
 #[async_trait::async_trait]
-impl Store for EmbeddedStore {
+impl KeyStore for EmbeddedStore {
     async fn key_by_digest(&self, digest: &Digest) -> Result<Option<KeyRecord>, StoreError> {
         let digest = *digest;
         self.read(move |transaction| tables::record(transaction, &digest))
@@ -193,12 +199,46 @@ impl Store for EmbeddedStore {
             .await
     }
 
+    async fn rotate_key(&self, rotation: KeyRotation) -> Result<RotateKey, StoreError> {
+        self.write(move |transaction| rotation::rotate(transaction, &rotation))
+            .await
+    }
+
+    async fn key_rotation(&self, id: &KeyId) -> Result<Option<KeyRotated>, StoreError> {
+        let id = id.clone();
+        self.read(move |transaction| rotation::last(transaction, &id))
+            .await
+    }
+
+    async fn rehash_key(
+        &self,
+        id: &KeyId,
+        old: &Digest,
+        new: &Digest,
+    ) -> Result<Rehash, StoreError> {
+        let (id, old, new) = (id.clone(), *old, *new);
+        self.write(move |transaction| rotation::rehash(transaction, &id, &old, &new))
+            .await
+    }
+}
+
+#[async_trait::async_trait]
+impl EventStore for EmbeddedStore {
+    async fn deny(&self, denials: Vec<Denial>) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            denials
+                .into_iter()
+                .try_for_each(|denial| denials::deny(transaction, denial))
+        })
+        .await
+    }
+
     async fn denials(&self) -> Result<Denials, StoreError> {
         // One snapshot holds both, so they fit whatever is written meanwhile.
         self.read(|transaction| {
             Ok(Denials {
                 position: log::end(transaction)?,
-                entries: tables::denials(transaction)?,
+                entries: denials::all(transaction)?,
             })
         })
         .await

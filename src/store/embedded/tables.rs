@@ -1,13 +1,11 @@
-//! The tables of records, ids and denials, and the verbs on them inside one transaction.
+//! The tables of key records and their ids, and the verbs on them inside one transaction.
 //!
-//! Invariant: `IDS` and `RECORDS` name each other, one to one.
+//! Invariant: each id in `IDS` names its current record; what else is in `RECORDS` was rotated out
+//! and ends by itself.
 
 use std::ops::Bound;
 
-use redb::{
-    ReadTransaction, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
-    WriteTransaction,
-};
+use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use crate::clock::Timestamp;
 use crate::id::KeyId;
@@ -16,14 +14,12 @@ use crate::store::{
     CreateKey, Denial, DenialKind, Event, KeyRecord, NewKey, RevokeKey, StoreError,
 };
 
-use super::log;
+use super::{denials, log, rotation};
 
 /// Digest → record, as JSON.
-const RECORDS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
+pub(super) const RECORDS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
 /// Key id → digest.
-const IDS: TableDefinition<'_, &str, &[u8; 32]> = TableDefinition::new("ids");
-/// [`Denial::member`] → milliseconds since the epoch.
-const DENIALS: TableDefinition<'_, &str, i64> = TableDefinition::new("denials");
+pub(super) const IDS: TableDefinition<'_, &str, &[u8; 32]> = TableDefinition::new("ids");
 /// Facts about the file itself.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
@@ -47,17 +43,6 @@ pub(super) fn check_schema(transaction: &WriteTransaction) -> Result<(), StoreEr
     }
     transaction.open_table(RECORDS)?;
     transaction.open_table(IDS)?;
-    transaction.open_table(DENIALS)?;
-    Ok(())
-}
-
-/// Drops denials from before `horizon`.
-pub(super) fn forget_denials(
-    transaction: &WriteTransaction,
-    horizon: Timestamp,
-) -> Result<(), StoreError> {
-    let mut denials = transaction.open_table(DENIALS)?;
-    denials.retain(|_, at| at >= horizon.as_millis())?;
     Ok(())
 }
 
@@ -135,40 +120,21 @@ pub(super) fn revoke(
     }
     record.revoked_at = Some(at);
     records.insert(&digest, &*to_json(&record)?)?;
+    drop(records);
+    rotation::revoke_previous(transaction, id, at)?;
     let denial = Denial {
         kind: DenialKind::Key,
         id: id.to_string(),
         at,
     };
-    deny(transaction, denial)?;
+    denials::deny(transaction, denial)?;
     Ok(RevokeKey::Revoked(record))
 }
 
-/// Puts a denial on the list, never earlier than it was there before, and into the log.
-fn deny(transaction: &WriteTransaction, denial: Denial) -> Result<(), StoreError> {
-    let mut denials = transaction.open_table(DENIALS)?;
-    let member = denial.member();
-    let before = denials.get(&*member)?.map(|at| at.value());
-    let at = denial.at.as_millis().max(before.unwrap_or(i64::MIN));
-    denials.insert(&*member, at)?;
-    log::append(transaction, &Event::Deny(denial))
-}
-
-pub(super) fn denials(transaction: &ReadTransaction) -> Result<Vec<Denial>, StoreError> {
-    let denials = transaction.open_table(DENIALS)?;
-    let mut entries = Vec::with_capacity(usize::try_from(denials.len()?).unwrap_or(0));
-    for entry in denials.iter()? {
-        let (member, at) = entry?;
-        let at = Timestamp::from_millis(at.value());
-        entries.push(Denial::from_member(member.value(), at)?);
-    }
-    Ok(entries)
-}
-
-fn parse(json: &[u8]) -> Result<KeyRecord, StoreError> {
+pub(super) fn parse(json: &[u8]) -> Result<KeyRecord, StoreError> {
     serde_json::from_slice(json).map_err(|error| StoreError::Corrupt(format!("a key: {error}")))
 }
 
-fn to_json(record: &KeyRecord) -> Result<Vec<u8>, StoreError> {
+pub(super) fn to_json(record: &KeyRecord) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(record).map_err(|error| StoreError::Unavailable(error.into()))
 }

@@ -19,7 +19,7 @@ use crate::store::{
 
 use super::fault::Fault;
 use super::lane::Lane;
-use super::{layout, record};
+use super::{denials, layout, record};
 
 /// Keys per round trip of a bulk verb.
 const BATCH: usize = 500;
@@ -46,7 +46,7 @@ pub(super) async fn by_id(
     Ok(found.filter(|record| record.id == id))
 }
 
-async fn digest_of(
+pub(super) async fn digest_of(
     connection: &mut MultiplexedConnection,
     id: &KeyId,
 ) -> Result<Option<Digest>, Fault> {
@@ -57,7 +57,7 @@ async fn digest_of(
     text.map(|text| parse_digest(&text)).transpose()
 }
 
-fn parse_digest(text: &str) -> Result<Digest, Fault> {
+pub(super) fn parse_digest(text: &str) -> Result<Digest, Fault> {
     Digest::from_text(text).ok_or_else(|| Fault::corrupt("the digest of an id"))
 }
 
@@ -124,7 +124,7 @@ async fn records(
 }
 
 /// The answers to all commands of a pipeline. None of them asks nothing, which the crate refuses.
-async fn run<T: FromRedisValue>(
+pub(super) async fn run<T: FromRedisValue>(
     pipeline: &Pipeline,
     connection: &mut MultiplexedConnection,
 ) -> Result<Vec<T>, Fault> {
@@ -245,7 +245,7 @@ async fn conclude(
     Ok(())
 }
 
-fn publish(pipeline: &mut Pipeline, digest: &Digest) {
+pub(super) fn publish(pipeline: &mut Pipeline, digest: &Digest) {
     pipeline.cmd("XADD").arg(layout::LOG);
     pipeline.arg("MAXLEN").arg("~").arg(retention::EVENTS);
     pipeline.arg("*").arg("publish").arg(digest.to_text());
@@ -263,23 +263,31 @@ pub(super) async fn revoke(
     id: KeyId,
     at: Timestamp,
 ) -> Result<RevokeKey, Fault> {
-    let Some(digest) = digest_of(&mut connection, &id).await? else {
+    let connection = &mut connection;
+    let Some(mut digest) = digest_of(connection, &id).await? else {
         return Ok(RevokeKey::Unknown);
     };
-    let marked: Option<(bool, HashMap<String, String>)> = layout::REVOKE
-        .script
-        .key(layout::record(&digest))
-        .arg(id.as_str())
-        .arg(at.as_millis())
-        .invoke_async(&mut connection)
-        .await?;
-    let Some((first, fields)) = marked else {
-        return Ok(RevokeKey::Unknown);
+    let mut first = false;
+    let fields = loop {
+        let marked = mark(connection, &digest, &id, at).await?;
+        first |= matches!(marked, Some((true, _)));
+        // A rotation or rehash may have moved the id on meanwhile.
+        match (digest_of(connection, &id).await?, marked) {
+            (Some(now), _) if now != digest => digest = now,
+            (_, Some((_, fields))) => break fields,
+            (_, None) => return Ok(RevokeKey::Unknown),
+        }
     };
     // Before the record is read: whatever else is in it, the key is denied.
     let since = fields.get("rv").and_then(|text| text.parse().ok());
     let since = since.map_or(at, Timestamp::from_millis);
-    deny(&mut connection, &id, since).await?;
+    let denial = Denial {
+        kind: DenialKind::Key,
+        id: id.to_string(),
+        at: since,
+    };
+    denials::deny(connection, &denial).await?;
+    mark_previous(connection, &digest, &id, since).await?;
     let record = record::from_fields(fields)?.ok_or_else(|| Fault::corrupt("a revoked key"))?;
     Ok(if first {
         RevokeKey::Revoked(record)
@@ -288,23 +296,39 @@ pub(super) async fn revoke(
     })
 }
 
-async fn deny(
+/// Also the record of the secret before says that its key is revoked. A rehash may have moved it
+/// while it was looked for.
+async fn mark_previous(
     connection: &mut MultiplexedConnection,
+    current: &Digest,
     id: &KeyId,
     at: Timestamp,
 ) -> Result<(), Fault> {
-    let denial = Denial {
-        kind: DenialKind::Key,
-        id: id.to_string(),
-        at,
-    };
-    let script = &layout::DENY.script;
-    let mut invocation = script.key(layout::DENIALS);
-    invocation.key(layout::LOG);
-    invocation
-        .arg(retention::DENIALS.as_millis().to_string())
-        .arg(retention::EVENTS);
-    invocation.arg(denial.member()).arg(at.as_millis());
-    let _entry: String = invocation.invoke_async(connection).await?;
-    Ok(())
+    let mut marked = None;
+    loop {
+        let mut command = cmd("HGET");
+        command.arg(layout::record(current)).arg(record::PREVIOUS);
+        let previous: Option<String> = command.query_async(connection).await?;
+        match previous {
+            Some(previous) if marked.as_ref() != Some(&previous) => {
+                let digest = parse_digest(&previous)?;
+                let _gone_or_marked = mark(connection, &digest, id, at).await?;
+                marked = Some(previous);
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Marks one record of a key; whether this was the first time, and the record. `None` where it is
+/// not there or not this key's.
+async fn mark(
+    connection: &mut MultiplexedConnection,
+    digest: &Digest,
+    id: &KeyId,
+    at: Timestamp,
+) -> Result<Option<(bool, HashMap<String, String>)>, Fault> {
+    let mut invocation = layout::REVOKE.script.key(layout::record(digest));
+    invocation.arg(id.as_str()).arg(at.as_millis());
+    Ok(invocation.invoke_async(connection).await?)
 }

@@ -9,6 +9,7 @@ use ::redis::Script;
 
 use crate::id::KeyId;
 use crate::secret::Digest;
+use crate::store::shelf::{Index, Place};
 
 /// Zset, all scores 0: every key id, in order.
 pub(super) const IDS: &str = "pc:kids";
@@ -27,6 +28,16 @@ pub(super) fn record(digest: &Digest) -> String {
 /// String: the digest that an id belongs to.
 pub(super) fn id(id: &KeyId) -> String {
     format!("pc:kid:{id}")
+}
+
+/// String: a document.
+pub(super) fn document(place: &Place) -> String {
+    format!("pc:{}", place.as_str())
+}
+
+/// Zset, all scores 0: a list.
+pub(super) fn list(index: &Index) -> String {
+    format!("pc:ix:{}", index.as_str())
 }
 
 /// A script, kept with its source for `SCRIPT LOAD` and `EVAL` inside pipelines.
@@ -92,4 +103,89 @@ end
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
 if last[1] then return {epoch, last[1][1]} end
 return {epoch, redis.call('XADD', KEYS[2], '*', 'begin', epoch)}"
+}
+
+lua! {
+    /// KEYS: document, or id. ARGV: what it has to be, what it is to be, for how long (ms, 0 is for
+    /// ever). The empty text is none. Answers whether it was what it had to be.
+    SWAP = "
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then redis.call('DEL', KEYS[1])
+elseif ARGV[3] == '0' then redis.call('SET', KEYS[1], ARGV[2])
+else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+return 1"
+}
+
+lua! {
+    /// KEYS: list. ARGV: entry, end of what has ended, cap ('' is none), for how long (ms, 0 is for
+    /// ever). Forgets what has ended; answers whether there is room for the entry, which is then
+    /// there. The list goes with its last entry's life.
+    LIST = "
+redis.call('ZREMRANGEBYLEX', KEYS[1], '-', ARGV[2])
+if ARGV[3] ~= '' and not redis.call('ZSCORE', KEYS[1], ARGV[1])
+  and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
+redis.call('ZADD', KEYS[1], 0, ARGV[1])
+if ARGV[4] ~= '0' and redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
+return 1"
+}
+
+lua! {
+    /// KEYS: document. ARGV: a moment, for how long (ms, 0 is for ever). The later one stands.
+    RAISE = "
+local before = tonumber(redis.call('GET', KEYS[1]))
+if before and before >= tonumber(ARGV[1]) then return 0 end
+if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[1])
+else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return 1"
+}
+
+lua! {
+    /// KEYS: record. ARGV: id, its end, for how long it is remembered (ms). An earlier end stands.
+    /// Answers when it was revoked, if it was.
+    RETIRE = "
+if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return false end
+local ends = redis.call('HGET', KEYS[1], 'exp')
+if not ends or tonumber(ends) > tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[1], 'exp', ARGV[2])
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return tonumber(redis.call('HGET', KEYS[1], 'rv'))"
+}
+
+lua! {
+    /// KEYS: record. ARGV: id. It goes; answers when it was revoked, if it was, and how long it had
+    /// left (ms, below 0 is for ever).
+    MOVE = "
+if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return {false, -1} end
+local revoked, left = redis.call('HGET', KEYS[1], 'rv'), redis.call('PTTL', KEYS[1])
+redis.call('DEL', KEYS[1])
+return {revoked, left}"
+}
+
+lua! {
+    /// KEYS: record. ARGV: id, request, the record's fields and values. Writes the record of a
+    /// rotation, also over what an earlier attempt of the same request left. Answers whether.
+    PROPOSE = "
+if redis.call('EXISTS', KEYS[1]) == 1 and (redis.call('HGET', KEYS[1], 'id') ~= ARGV[1]
+  or redis.call('HGET', KEYS[1], 'rq') ~= ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+return 1"
+}
+
+lua! {
+    /// KEYS: record. ARGV: attempt. Takes back what that attempt proposed, unless another has
+    /// taken it over.
+    RETRACT = "
+if redis.call('HGET', KEYS[1], 'rn') == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return false"
+}
+
+lua! {
+    /// KEYS: record. ARGV: field, what it has to be, what it is to be.
+    REPOINT = "
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1"
 }

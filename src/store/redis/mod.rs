@@ -9,12 +9,10 @@
 //! Invariants: opening contacts nobody; every call ends within its deadline, and at once while the
 //! server is known to be away ([`lane`]); no error, log line or `Debug` holds the password.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::cmd;
 
 use crate::clock::Timestamp;
@@ -22,11 +20,12 @@ use crate::id::KeyId;
 use crate::secret::Digest;
 
 use super::{
-    CreateKey, Denial, Denials, Follow, KeyRecord, NewKey, Position, RedisSettings, RevokeKey,
-    Store, StoreError,
+    CreateKey, Denial, Denials, EventStore, Follow, KeyRecord, KeyRotated, KeyRotation, KeyStore,
+    NewKey, Position, RedisSettings, Rehash, RevokeKey, RotateKey, StoreError,
 };
 
 mod breaker;
+mod denials;
 mod fault;
 mod keys;
 mod lane;
@@ -34,9 +33,10 @@ mod layout;
 mod link;
 mod log;
 mod record;
+mod rotation;
 mod server;
+mod shelf;
 
-use fault::Fault;
 use lane::Lane;
 pub use link::InvalidRedisSettings;
 use link::Link;
@@ -44,7 +44,7 @@ use link::Link;
 /// A store on a Redis server.
 pub struct RedisStore {
     lane: Lane,
-    /// The connection that [`Store::follow`] waits on, while nobody does.
+    /// The connection that [`EventStore::follow`] waits on, while nobody does.
     follower: Mutex<Option<Link>>,
 }
 
@@ -72,7 +72,7 @@ impl fmt::Debug for RedisStore {
 }
 
 #[async_trait::async_trait]
-impl Store for RedisStore {
+impl KeyStore for RedisStore {
     async fn key_by_digest(&self, digest: &Digest) -> Result<Option<KeyRecord>, StoreError> {
         self.lane.call(|c| keys::by_digest(c, *digest)).await
     }
@@ -97,24 +97,37 @@ impl Store for RedisStore {
         self.lane.call(|c| keys::revoke(c, id.clone(), at)).await
     }
 
-    async fn denials(&self) -> Result<Denials, StoreError> {
-        // The position first: a denial that the scan misses comes after it in the log.
-        let position = self.lane.call(log::end).await?;
-        let mut members = HashMap::new();
-        let mut cursor = 0;
-        loop {
-            let (next, page) = self.lane.call(|c| scan_denials(c, cursor)).await?;
-            members.extend(page);
-            cursor = next;
-            if cursor == 0 {
-                break;
-            }
+    async fn rotate_key(&self, rotation: KeyRotation) -> Result<RotateKey, StoreError> {
+        self.lane.call(|c| rotation::rotate(c, rotation)).await
+    }
+
+    async fn key_rotation(&self, id: &KeyId) -> Result<Option<KeyRotated>, StoreError> {
+        self.lane.call(|c| rotation::last(c, id.clone())).await
+    }
+
+    async fn rehash_key(
+        &self,
+        id: &KeyId,
+        old: &Digest,
+        new: &Digest,
+    ) -> Result<Rehash, StoreError> {
+        let (id, old, new) = (id.clone(), *old, *new);
+        self.lane.call(|c| rotation::rehash(c, id, old, new)).await
+    }
+}
+
+#[async_trait::async_trait]
+impl EventStore for RedisStore {
+    async fn deny(&self, denials: Vec<Denial>) -> Result<(), StoreError> {
+        for denial in &denials {
+            let step = async |mut c| denials::deny(&mut c, denial).await;
+            self.lane.call(step).await?;
         }
-        let entries = members
-            .into_iter()
-            .map(|(member, at)| Denial::from_member(&member, at))
-            .collect::<Result<_, _>>()?;
-        Ok(Denials { position, entries })
+        Ok(())
+    }
+
+    async fn denials(&self) -> Result<Denials, StoreError> {
+        denials::all(&self.lane).await
     }
 
     async fn follow(&self, position: &Position, wait: Duration) -> Result<Follow, StoreError> {
@@ -134,25 +147,4 @@ impl Store for RedisStore {
             )
             .await
     }
-}
-
-/// One page of the not-before list and the cursor of the next. Whatever is on the list from the
-/// first page to the last is seen, perhaps twice.
-async fn scan_denials(
-    mut connection: MultiplexedConnection,
-    cursor: u64,
-) -> Result<(u64, Vec<(String, Timestamp)>), Fault> {
-    let mut command = cmd("ZSCAN");
-    command
-        .arg(layout::DENIALS)
-        .arg(cursor)
-        .arg("COUNT")
-        .arg(1000);
-    let (next, page): (u64, Vec<(String, f64)>) = command.query_async(&mut connection).await?;
-    let page = page
-        .into_iter()
-        // Whole milliseconds, far below 2^53: the score holds them exactly.
-        .map(|(member, at)| (member, Timestamp::from_millis(at as i64)))
-        .collect();
-    Ok((next, page))
 }

@@ -18,6 +18,10 @@ use super::fault::Fault;
 /// restriction that this one would not see.
 const VERSION: &str = "1";
 
+/// Of a record that came from a rotation: the digest of the secret before. It and the fields of the
+/// rotation that go with it say nothing of the key itself.
+pub(super) const PREVIOUS: &str = "rf";
+
 /// Field, value, field, value …
 pub(super) fn to_fields(record: &KeyRecord) -> Vec<String> {
     let time = |at: Option<Timestamp>| at.map(|at| at.as_millis().to_string());
