@@ -32,6 +32,8 @@ mod exchange;
 mod conversation;
 mod answer;
 mod peer;
+#[doc(hidden)]
+pub mod cost;
 
 pub use malformed::Malformed;
 pub use peer::{PlainPeer, TlsPeer};

@@ -106,7 +106,7 @@ async fn accept_on(listener: Option<&TcpListener>) -> (TcpStream, SocketAddr) {
 
 /// Which listener a connection came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
+pub(super) enum Door {
     Plain,
     Tls,
 }
@@ -207,7 +207,7 @@ impl Drop for Counted {
 }
 
 /// One connection from its acceptance.
-struct Accepted<H> {
+pub(super) struct Accepted<H> {
     edge: Arc<Edge>,
     handler: Rc<H>,
     stopping: watch::Receiver<bool>,
@@ -226,7 +226,7 @@ enum Opening {
 }
 
 impl<H: Handler> Accepted<H> {
-    async fn run(self, tcp: TcpStream, door: Door) {
+    pub(super) async fn run(self, tcp: TcpStream, door: Door) {
         // Answers are whole when they are written; Nagle would only hold them back.
         let _ = tcp.set_nodelay(true);
         match door {

@@ -130,7 +130,7 @@ impl Intake {
 impl Host {
     /// HTTP/1: `Host`, which the wire guard has checked to be the one and only; HTTP/2:
     /// `:authority`, and a `Host` beside it must say the same (RFC 9113 §8.3.1).
-    fn of(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Host, Reason> {
+    pub(super) fn of(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Host, Reason> {
         let mut fields = headers.get_all(HOST).iter();
         let field = fields.next();
         if fields.next().is_some() {
