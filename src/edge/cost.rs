@@ -5,10 +5,9 @@
 
 use tokio::net::TcpStream;
 
-use super::ConnectionLimits;
-use super::Handler;
 use super::guard::{Guard, HeadLimits};
 use super::serve::{Accepted, Door};
+use super::{ConnectionLimits, Handler};
 
 /// The wire guard of one connection.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Uri, Version};
 
-use super::forward::{copy_fields, credential_fate, set_own_fields};
+use super::forward::{OWN_FIELDS, copy_fields, credential_fate, set_own_fields};
 use super::identity::{self, InternalTokens};
 use super::intake::Host;
 use super::{Caller, client_address, hygiene, request_id};
@@ -24,8 +24,7 @@ pub struct RequestIds(request_id::RequestIds);
 
 impl RequestIds {
     /// One worker's.
-    #[expect(clippy::new_without_default, reason = "nobody else makes one")]
-    pub fn new() -> RequestIds {
+    pub fn of_a_worker() -> RequestIds {
         RequestIds(request_id::RequestIds::new())
     }
 
@@ -62,7 +61,7 @@ impl Outbound {
     ) -> Option<HeaderMap> {
         let host = Host::of(&Uri::default(), &received, Version::HTTP_11).ok()?;
         let forwarded = client_address::of(peer, &received, &[]);
-        let mut headers = HeaderMap::with_capacity(received.len() + super::forward::OWN_FIELDS);
+        let mut headers = HeaderMap::with_capacity(received.len() + OWN_FIELDS);
         copy_fields(
             &mut headers,
             received,

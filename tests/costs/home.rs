@@ -119,10 +119,6 @@ fn serving_at(log: &mut impl std::io::BufRead) -> SocketAddr {
 }
 
 impl Gateway {
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Ends it in good order.
     pub(crate) fn stop(&mut self) {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);

@@ -15,6 +15,8 @@ const SLACK: f64 = 10.0;
 #[test]
 fn a_keep_alive_request_costs_no_more_instructions_than_it_did() {
     let home = Home::build(start_upstream());
+    let version = Command::new("valgrind").arg("--version").output();
+    version.expect("valgrind starts: apt-get install valgrind");
     let mut valgrind = Command::new("valgrind");
     valgrind
         .args(["--tool=callgrind", "--quiet"])
@@ -38,7 +40,7 @@ fn a_keep_alive_request_costs_no_more_instructions_than_it_did() {
 /// A word to the callgrind that runs the gateway.
 fn tell(home: &Home, gateway: &Gateway, word: &str) {
     let told = Command::new("vgdb")
-        .arg(format!("--pid={}", gateway.pid()))
+        .arg(format!("--pid={}", gateway.child.id()))
         .arg(format!("--vgdb-prefix={}", home.path("vgdb").display()))
         .arg(word)
         .output()

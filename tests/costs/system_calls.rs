@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::client::{KeepAlive, Multiplexed};
+use crate::client::KeepAlive;
 use crate::home::{Gateway, Home, portcullis, start_upstream};
+use crate::multiplexed::Multiplexed;
 use crate::table::hold;
 
 const REQUESTS: u32 = 2_000;
@@ -55,7 +56,7 @@ impl Trace {
         let mut strace = Command::new("strace")
             .args(["-f", "-c", "-U", "calls,name", "-S", "calls", "-o"])
             .arg(home.path("calls"))
-            .args(["-p", &gateway.pid().to_string()])
+            .args(["-p", &gateway.child.id().to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
