@@ -134,7 +134,10 @@ impl Drop for Gateway {
     }
 }
 
-/// An upstream that answers every request with the same 600 bytes of JSON, over keep-alive.
+/// Bytes of every answer's body.
+pub(crate) const BODY: usize = 600;
+
+/// An upstream that answers every request with the same JSON, over keep-alive.
 pub(crate) fn start_upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -147,7 +150,7 @@ pub(crate) fn start_upstream() -> SocketAddr {
 }
 
 fn answer_all(mut tcp: TcpStream) {
-    let body = format!("{{\"data\":\"{}\"}}", "x".repeat(600 - 11));
+    let body = format!("{{\"data\":\"{}\"}}", "x".repeat(BODY - 11));
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Tue, 24 Nov 2026 11:00:00 GMT\r\n\
          content-length: {}\r\n\r\n{body}",

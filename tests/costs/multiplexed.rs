@@ -4,17 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
 use rustls::pki_types::ServerName;
 use tokio::runtime::Runtime;
 
 use crate::client::{PATIENCE, trusting};
-use crate::home::Home;
+use crate::home::{BODY, Home};
 
 /// One TLS 1.3 HTTP/2 connection with a key, ten requests at a time.
 pub(crate) struct Multiplexed {
     runtime: Runtime,
-    sender: h2::client::SendRequest<Bytes>,
-    request: http::Request<()>,
+    sender: SendRequest<Bytes>,
+    request: Request<()>,
 }
 
 /// Streams at a time.
@@ -38,14 +40,13 @@ impl Multiplexed {
             tokio::spawn(connection);
             sender
         });
-        let request =
-            http::Request::get("https://api.osir.com/v1/domains/example.com?include=records")
-                .header("user-agent", "osir-cli/2.4.1")
-                .header("accept", "application/json")
-                .header("accept-encoding", "gzip")
-                .header("x-api-key", &home.key)
-                .body(())
-                .expect("a request");
+        let request = Request::get("https://api.osir.com/v1/domains/example.com?include=records")
+            .header("user-agent", "osir-cli/2.4.1")
+            .header("accept", "application/json")
+            .header("accept-encoding", "gzip")
+            .header("x-api-key", &home.key)
+            .body(())
+            .expect("a request");
         Multiplexed {
             runtime,
             sender,
@@ -57,35 +58,29 @@ impl Multiplexed {
     pub(crate) fn ask(&mut self, times: u32) {
         assert_eq!(times % STREAMS, 0, "whole rounds");
         for _ in 0..times / STREAMS {
-            let round = async {
-                let mut answers = Vec::new();
-                for _ in 0..STREAMS {
-                    let mut sender = self.sender.clone().ready().await.expect("room");
-                    let (answer, _) = sender
-                        .send_request(self.request.clone(), true)
-                        .expect("sent");
-                    answers.push(answer);
-                }
-                for answer in answers {
-                    let answer = answer.await.expect("an answer");
-                    assert_eq!(answer.status(), 200);
-                    let (mut body, mut length) = (answer.into_body(), 0);
-                    while let Some(piece) = body.data().await {
-                        let piece = piece.expect("a piece");
-                        length += piece.len();
-                        body.flow_control()
-                            .release_capacity(piece.len())
-                            .expect("held");
-                    }
-                    assert_eq!(length, 600);
-                }
-            };
-            let in_time = async {
-                tokio::time::timeout(PATIENCE, round)
-                    .await
-                    .expect("in time")
-            };
-            self.runtime.block_on(in_time);
+            let round = ask_at_once(&self.sender, &self.request);
+            let in_time = async { tokio::time::timeout(PATIENCE, round).await };
+            self.runtime.block_on(in_time).expect("in time");
         }
+    }
+}
+
+async fn ask_at_once(sender: &SendRequest<Bytes>, request: &Request<()>) {
+    let mut answers = Vec::new();
+    for _ in 0..STREAMS {
+        let mut ready = sender.clone().ready().await.expect("room");
+        let (answer, _) = ready.send_request(request.clone(), true).expect("sent");
+        answers.push(answer);
+    }
+    for answer in answers {
+        let answer = answer.await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        let (mut body, mut length) = (answer.into_body(), 0);
+        while let Some(piece) = body.data().await {
+            let piece = piece.expect("a piece").len();
+            length += piece;
+            body.flow_control().release_capacity(piece).expect("held");
+        }
+        assert_eq!(length, BODY);
     }
 }
