@@ -30,14 +30,16 @@ pub(crate) struct Schedule {
     pub(crate) rate: Rate,
     pub(crate) thread: usize,
     pub(crate) threads: usize,
+    /// From here on nothing is due.
+    pub(crate) duration: Duration,
 }
 
 impl Schedule {
-    /// How long after the start the turn is.
-    fn due(self, turn: u64) -> Duration {
+    /// How long after the start the turn is; none when the duration is over by then.
+    fn due(self, turn: u64) -> Option<Duration> {
         let place = turn as f64 * self.threads as f64 + self.thread as f64;
         let due = Duration::try_from_secs_f64(place / self.rate.per_second());
-        due.unwrap_or(Duration::MAX)
+        due.ok().filter(|due| *due < self.duration)
     }
 }
 
@@ -84,7 +86,7 @@ impl Pace {
             return Some(now);
         };
         let next = self.next.get();
-        let due = start.checked_add(schedule.due(next))?;
+        let due = start + schedule.due(next)?;
         if due > now {
             return None;
         }
@@ -101,12 +103,12 @@ impl Pace {
         let mut called = 0;
         loop {
             called = self.next.get().max(called);
-            let Some(due) = start.checked_add(schedule.due(called)) else {
+            let Some(due) = schedule.due(called) else {
                 return std::future::pending().await;
             };
-            alarm.ring_at(due).await?;
+            alarm.ring_at(start + due).await?;
             let since = start.elapsed();
-            while schedule.due(called) <= since {
+            while schedule.due(called).is_some_and(|due| due <= since) {
                 called += 1;
                 self.changed.notify_one();
             }
@@ -119,7 +121,8 @@ impl Pace {
             return 0;
         };
         let elapsed = end.duration_since(start);
-        let missed = (self.next.get()..).take_while(|turn| schedule.due(*turn) < elapsed);
+        let missed = (self.next.get()..)
+            .take_while(|turn| schedule.due(*turn).is_some_and(|due| due < elapsed));
         missed.count() as u64
     }
 }

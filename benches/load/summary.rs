@@ -206,8 +206,7 @@ impl fmt::Display for Summary {
         let (load, warning) = (self.generator_load * 100.0, self.warning());
         write!(
             f,
-            "generator    {load:.0} % of a core for each of {} threads{warning}",
-            option("threads")
+            "generator    {load:.0} % of a core on each thread{warning}"
         )
     }
 }

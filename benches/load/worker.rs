@@ -116,6 +116,7 @@ impl Worker {
             rate,
             thread: self.place,
             threads,
+            duration: plan.duration,
         });
         // Threads begin at different credentials, so that they do not go through them in step.
         let credential = self.place * (plan.credentials() / threads);

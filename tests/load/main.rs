@@ -14,4 +14,6 @@ mod plot;
 mod progress;
 mod quantity;
 mod report;
+mod runs;
+mod server;
 mod target;

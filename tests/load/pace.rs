@@ -15,6 +15,7 @@ fn pace(rate: &str, thread: usize, threads: usize) -> Pace {
         rate,
         thread,
         threads,
+        duration: Duration::from_secs(1),
     }))
 }
 
@@ -41,6 +42,12 @@ fn a_turn_that_is_taken_late_is_still_counted_from_when_it_was_due() {
     assert_eq!(pace.take(after(1000)), Some(after(0)));
     assert_eq!(pace.take(after(1000)), Some(after(100)));
     assert_eq!(pace.missed(after(1000)), 8);
+    assert_eq!(pace.missed(after(500)), 3);
+    assert_eq!(
+        pace.missed(after(60_000)),
+        8,
+        "nothing is due after the end"
+    );
 }
 
 #[test]
