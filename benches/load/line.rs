@@ -28,7 +28,7 @@ pub(crate) struct Answer {
 
 /// One asker's way to the gateway.
 pub(crate) enum Line {
-    Http1(Option<Http1>),
+    Http1(Option<Box<Http1>>),
     Http2(Rc<Http2>),
 }
 
@@ -44,7 +44,7 @@ impl Line {
                     *open = Some(connection);
                     return Ok(Made::Before);
                 }
-                *open = Some(Http1::open(dial).await?);
+                *open = Some(Box::new(Http1::open(dial).await?));
                 Ok(Made::Now)
             }
             Line::Http2(shared) => shared.ready(dial).await,

@@ -139,13 +139,13 @@ fn load(
     })?;
     drop(own);
     let summary = Summary::new(&plan, &dial, &outcome);
-    write_report(&arguments.report, &report::html(&summary))?;
     match arguments.format {
         Format::Json => writeln!(console.out, "{}", serde_json::to_string_pretty(&summary)?)?,
-        Format::Text => {
-            writeln!(console.out, "{summary}")?;
-            writeln!(console.out, "report       {}", arguments.report.display())?;
-        }
+        Format::Text => writeln!(console.out, "{summary}")?,
+    }
+    write_report(&arguments.report, &report::html(&summary))?;
+    if arguments.format == Format::Text {
+        writeln!(console.out, "report       {}", arguments.report.display())?;
     }
     match summary.trouble() {
         Some(trouble) => {
