@@ -28,8 +28,9 @@ impl<'a> Progress<'a> {
 
     /// After each second.
     pub(crate) fn show(&mut self, point: &Point) {
+        // Below 80 columns, for a line that wraps cannot be rewritten.
         let line = format!(
-            "{:>5.0} s  {:>9} requests/s  p50 {:>7}  p99 {:>7}  4xx/5xx {}  errors {}",
+            "{:>4.0} s {:>9} req/s  p50 {:>7}  p99 {:>7}  4xx/5xx {}  errors {}",
             point.at.as_secs_f64(),
             rate(point.throughput),
             latency(point.p50),

@@ -20,7 +20,7 @@ fn written(live: bool) -> String {
 
 #[test]
 fn a_terminal_has_one_line_rewritten_and_a_file_one_line_a_second() {
-    let line = "    3 s     18,138 requests/s  p50  680 us  p99 3.31 ms  4xx/5xx 2  errors 1";
+    let line = "   3 s    18,138 req/s  p50  680 us  p99 3.31 ms  4xx/5xx 2  errors 1";
     assert_eq!(written(true), format!("\r\x1b[K{line}\r\x1b[K"));
     assert_eq!(written(false), format!("{line}\n"));
 }

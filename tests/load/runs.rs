@@ -108,7 +108,7 @@ fn without_a_url_a_gateway_of_its_own_answers_and_the_report_has_the_figures() {
     let progress: Vec<_> = ran
         .err
         .lines()
-        .filter(|line| line.contains("requests/s"))
+        .filter(|line| line.contains("req/s"))
         .collect();
     assert_eq!(progress.len(), 2, "one line a second: {}", ran.err);
 
