@@ -7,13 +7,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::histogram::Histogram;
-use super::quantity::latency;
 
 /// Drawn small, so that text stays readable on a phone.
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 62.0;
-const RIGHT: f64 = 468.0;
+const RIGHT: f64 = 456.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 240.0;
 
@@ -30,14 +29,15 @@ pub(crate) fn latency_by_percentile(histogram: &Histogram, title: &str) -> Strin
     let mut plot = Plot::new(title, "percentile of requests");
     for (share, name) in PERCENTILES {
         let nine = -(1.0 - share).log10();
-        if nine <= nines {
+        // Six nines are not quite 6 as floats go.
+        if nine <= nines + 1e-6 {
             plot.tick_x(x(nine), name);
         }
     }
     let mut decade = low;
     while decade <= high {
         let time = Duration::from_secs_f64(10_f64.powf(decade) / 1e6);
-        plot.tick_y(y(time), &latency(time));
+        plot.tick_y(y(time), &power_of_ten(decade));
         decade += 1.0;
     }
     let steps = 160;
@@ -83,6 +83,16 @@ pub(crate) fn over_time(
     }
     plot.line(points.map(|(at, value)| (x(at), y(value))));
     plot.done()
+}
+
+/// `100 us`, `1 ms`: a power of ten of microseconds.
+fn power_of_ten(decade: f64) -> String {
+    let (unit, above) = match decade {
+        ..3.0 => ("us", 0.0),
+        ..6.0 => ("ms", 3.0),
+        _ => ("s", 6.0),
+    };
+    format!("{} {unit}", 10_f64.powf(decade - above).round())
 }
 
 /// 1, 2 or 5 times a power of ten, and not less than `least`.
