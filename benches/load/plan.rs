@@ -173,11 +173,11 @@ impl Plan {
         self.credentials.count()
     }
 
-    /// "closed", or "open at 500 requests/s".
+    /// "closed loop", or "open loop at 500 requests/s".
     pub(crate) fn pace(&self) -> String {
         match self.rate {
-            None => "closed".into(),
-            Some(Rate(rate)) => format!("open at {rate} requests/s"),
+            None => "closed loop".into(),
+            Some(Rate(rate)) => format!("open loop at {rate} requests/s"),
         }
     }
 

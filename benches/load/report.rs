@@ -64,7 +64,7 @@ fn percentiles(summary: &Summary) -> String {
     let from = match summary
         .options
         .get("loop")
-        .is_some_and(|pace| pace == "closed")
+        .is_some_and(|pace| pace == "closed loop")
     {
         true => "from when a request was sent",
         false => "from when a request was due, sent or not",

@@ -168,7 +168,7 @@ impl fmt::Display for Summary {
         writeln!(f, "{} at {}", option("request"), self.address)?;
         writeln!(
             f,
-            "{}, {}, {} connections, {} loop, {:.1} s\n",
+            "{}, {}, {} connections, {}, {:.1} s\n",
             option("protocol"),
             self.tls,
             option("connections"),
