@@ -17,6 +17,7 @@ mod cache;
 mod load;
 mod access_token;
 mod revocation;
+mod denial_list;
 mod follower;
 mod key_desk;
 mod principal;
