@@ -2,7 +2,7 @@
 
 use crate::Effort;
 use crate::figures::Curve;
-use crate::instances::Fleet;
+use crate::instances::{Fleet, Revoked, percentile};
 use crate::redis_server::RedisServer;
 
 const LAST: (&str, &str) = (
@@ -22,9 +22,9 @@ pub(crate) fn measure(effort: Effort) -> Curve {
         fleet.revoke_quietly(old);
         fleet.warm(new);
         for round in new.chunks(each) {
-            let mut delays: Vec<f64> = round.iter().map(|key| fleet.revoke(key)).collect();
-            delays.sort_by(f64::total_cmp);
-            curve.add(LAST, "p50", *before, delays[delays.len() / 2]);
+            let revoked: Vec<Revoked> = round.iter().map(|key| fleet.revoke(key)).collect();
+            let delay = percentile(&revoked, |it| it.refused_after, 50);
+            curve.add(LAST, "p50", *before, delay);
         }
     }
     curve

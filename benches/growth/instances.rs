@@ -30,6 +30,7 @@ const LAST: (&str, &str) = (
     "from the revocation's answer to the last instance's refusal",
     "ms",
 );
+const ANSWER: (&str, &str) = ("from the revocation's call to its answer", "ms");
 const REDIS_CPU: (&str, &str) = ("CPU of Redis", "us per revocation");
 const IDLE: (&str, &str) = ("commands to Redis while nothing happens", "per second");
 
@@ -40,6 +41,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What one gateway knows of credentials.
 pub(crate) struct Instance {
     authenticator: Authenticator,
+}
+
+/// How one revocation went, in milliseconds.
+pub(crate) struct Revoked {
+    /// From the call.
+    pub(crate) answered_after: f64,
+    /// From the answer to the last instance's refusal.
+    pub(crate) refused_after: f64,
 }
 
 /// Instances on one store, and the operator who revokes.
@@ -71,11 +80,14 @@ fn revoke(curve: &mut Curve, effort: Effort, redis: &RedisServer, fleet: &Fleet)
     let size = fleet.instances.len();
     for round in keys.chunks(each) {
         let before = redis.used();
-        let mut delays: Vec<f64> = round.iter().map(|key| fleet.revoke(key)).collect();
+        let revoked: Vec<Revoked> = round.iter().map(|key| fleet.revoke(key)).collect();
         let cpu = redis.used().cpu.saturating_sub(before.cpu);
-        delays.sort_by(f64::total_cmp);
-        curve.add(LAST, "p50", size, delays[delays.len() / 2]);
-        curve.add(LAST, "p99", size, delays[delays.len() * 99 / 100]);
+        for (name, percent) in [("p50", 50), ("p99", 99)] {
+            let answer = percentile(&revoked, |it| it.answered_after, percent);
+            let last = percentile(&revoked, |it| it.refused_after, percent);
+            curve.add(ANSWER, name, size, answer);
+            curve.add(LAST, name, size, last);
+        }
         curve.add(
             REDIS_CPU,
             "all instances together",
@@ -173,8 +185,9 @@ impl Fleet {
         }
     }
 
-    /// Revokes a key; the milliseconds from the answer until the last instance refuses it.
-    pub(crate) fn revoke(&self, (key, id): &(String, KeyId)) -> f64 {
+    /// Revokes a key, and waits until the last instance refuses it.
+    pub(crate) fn revoke(&self, (key, id): &(String, KeyId)) -> Revoked {
+        let called = Instant::now();
         let answer = self
             .here
             .block_on(self.operator.revoke_key(id, Clock::system().now()));
@@ -186,7 +199,10 @@ impl Fleet {
                 verdict == Err(Failure::Refused(Refusal::Revoked))
             });
         }
-        answered.elapsed().as_secs_f64() * 1e3
+        Revoked {
+            answered_after: (answered - called).as_secs_f64() * 1e3,
+            refused_after: answered.elapsed().as_secs_f64() * 1e3,
+        }
     }
 }
 
@@ -215,6 +231,17 @@ impl Instance {
         let credential = Credential::read(key, self.authenticator.form());
         self.authenticator.inspect(credential).await.map(drop)
     }
+}
+
+/// Of one of the delays.
+pub(crate) fn percentile(
+    revoked: &[Revoked],
+    delay: impl Fn(&Revoked) -> f64,
+    percent: usize,
+) -> f64 {
+    let mut delays: Vec<f64> = revoked.iter().map(delay).collect();
+    delays.sort_by(f64::total_cmp);
+    delays[delays.len() * percent / 100]
 }
 
 fn new_key(key: &str, id: KeyId) -> NewKey {

@@ -20,7 +20,7 @@ const FOOT: f64 = 44.0;
 
 const STYLE: &str = "\
 svg { color-scheme: light dark; }
-text { font: 12px system-ui, sans-serif; fill: #24292f; }
+text { font: 12px system-ui, Helvetica, Arial, sans-serif; fill: #24292f; }
 .title { font-size: 16px; font-weight: 600; }
 .heading { font-weight: 600; }
 .back { fill: #ffffff; }
@@ -97,7 +97,7 @@ fn draw_panel(svg: &mut String, panel: &Panel, horizontal: &Horizontal, top: f64
             .collect();
         let _ = writeln!(svg, "<path class=\"{class}\" d=\"M{}\"/>", path.join(" L"));
         for point in &series.points {
-            draw_point(svg, &class, point, places(point), &vertical);
+            draw_point(svg, number, point, places(point), &vertical);
         }
         let (x, y) = (legend + 6.0, top + 32.0);
         let _ = writeln!(
@@ -110,26 +110,31 @@ fn draw_panel(svg: &mut String, panel: &Panel, horizontal: &Horizontal, top: f64
     }
 }
 
-/// A dot, its bar from the least to the greatest, and its value.
-fn draw_point(svg: &mut String, class: &str, point: &Point, at: (f64, f64), vertical: &Vertical) {
-    let (x, y) = at;
+/// A dot, its bar from the least to the greatest, and its value: above it for every other series
+/// and below it for the rest, so that those of two that run together can be read.
+fn draw_point(svg: &mut String, number: usize, point: &Point, at: (f64, f64), vertical: &Vertical) {
+    let (class, (x, y)) = (format!("s{}", number % 4), at);
     let (low, high) = point.range();
     let (low, high) = (vertical.at(low), vertical.at(high));
-    line(svg, class, (x, low), (x, high));
+    line(svg, &class, (x, low), (x, high));
     for end in [low, high] {
-        line(svg, class, (x - 4.0, end), (x + 4.0, end));
+        line(svg, &class, (x - 4.0, end), (x + 4.0, end));
     }
     let _ = writeln!(
         svg,
         "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>"
     );
-    let class = format!("value {class}");
+    let beside = match number % 2 {
+        0 => high.min(y) - 5.0,
+        _ => (low.max(y) + 13.0).min(vertical.bottom - 4.0),
+    };
+    let value = short(point.median());
     text(
         svg,
-        &class,
+        &format!("value {class}"),
         "start",
-        (x + 6.0, high.min(y) - 5.0),
-        &short(point.median()),
+        (x + 6.0, beside),
+        &value,
     );
 }
 
