@@ -26,6 +26,7 @@ use crate::scope::ScopeSet;
 use crate::store::{Store, StoreError};
 use crate::token::{InternalKeyError, InternalTokenSigner};
 
+mod background;
 mod operate;
 mod policy_source;
 mod watch_files;

@@ -12,7 +12,8 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
-use super::policy_source::{self, PolicySource};
+use super::background::{self, Lost};
+use super::policy_source::{self, PolicyError, PolicySource};
 use super::{AppError, scope_set, watch_files};
 use crate::admin::{AdminSettings, LiveGateway, NotReady, Readiness};
 use crate::auth::{KeyDesk, Lease};
@@ -37,6 +38,9 @@ pub(super) struct Operations {
     store_answers: AtomicBool,
     draining: AtomicBool,
 }
+
+/// By then every worker has taken over the new policy: they look at each request, and each tick.
+const UNTIL_REPLACED: Duration = Duration::from_secs(5);
 
 /// How often the store is asked whether it is there.
 const STORE_CHECK: Duration = Duration::from_secs(2);
@@ -137,26 +141,34 @@ impl Operations {
 
     async fn load_and_swap(&self) -> Result<Arc<Config>, ReloadError> {
         let path = self.config_path.clone();
-        let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
-        let config = loaded
-            .map_err(|_| ReloadError::Bug)?
+        let config = background::run(move || Config::load(&path))
+            .await?
             .map_err(AppError::Config)?;
+        let config = Arc::new(config);
         let keys = needs_restart(&self.first, &config);
         if !keys.is_empty() {
             return Err(ReloadError::NeedsRestart(keys.join(", ")));
         }
-        let policy = self.source.policy(&config).await?;
+        let policy = self
+            .source
+            .policy(&config)
+            .await
+            .map_err(|error| match error {
+                PolicyError::App(error) => ReloadError::App(error),
+                PolicyError::Lost(lost) => ReloadError::Lost(lost),
+            })?;
         // Last of what can fail, and itself all or nothing.
         self.edge
             .reload_certificates(&config.edge.certificates)
             .map_err(AppError::Edge)?;
-        self.gateway.live.store(Arc::new(policy));
+        let replaced = self.gateway.live.swap(Arc::new(policy));
+        background::drop_after(UNTIL_REPLACED, replaced);
         self.gateway.desk.set_scopes(scope_set(&config));
         self.gateway.metrics.set_config(&config.digest);
         if let Some(log) = &self.gateway.log {
             log.reopen();
         }
-        Ok(Arc::new(config))
+        Ok(config)
     }
 }
 
@@ -165,8 +177,8 @@ impl Operations {
 enum ReloadError {
     #[error(transparent)]
     App(#[from] AppError),
-    #[error("the configuration could not be read: a bug")]
-    Bug,
+    #[error("the configuration could not be read or compiled: a bug")]
+    Lost(#[from] Lost),
     #[error("{0} cannot change while the gateway runs: restart it")]
     NeedsRestart(String),
 }
