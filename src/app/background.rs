@@ -2,7 +2,8 @@
 //!
 //! A reload compiles thousands of routes. On a machine whose cores are busy with requests that work
 //! would otherwise take a core from a worker for a whole slice of the scheduler's time. Not here:
-//! what must not wait, such as revocations. Invariant: nothing that a request waits for runs here.
+//! what must not wait, such as revocations. Invariant: no request waits for what runs here, except for a
+//! lock of the metrics registry that a new route's first request may share with it.
 
 use std::time::Duration;
 

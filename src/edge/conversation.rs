@@ -209,7 +209,8 @@ async fn converse<C: Connection>(mut connection: Pin<&mut C>, setting: Setting) 
         exchange.driven_by(cx.waker());
         // Asked once, it wakes this task; until there is news, to ask again is for nothing.
         let may_stop = !told && (!asked || news.has_changed().unwrap_or(true));
-        asked = true;
+        // Without budget it does not even listen.
+        asked |= tokio::task::coop::has_budget_remaining();
         if may_stop && stop.as_mut().poll(cx).is_ready() {
             told = true;
             match exchange.may_retire() {

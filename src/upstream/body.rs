@@ -311,11 +311,10 @@ impl UpstreamBody {
         let end = *self
             .overdue
             .get_or_insert_with(|| Instant::now() + self.idle);
-        let patience = match &mut self.connection {
-            Some(connection) => &mut connection.patience,
-            None => &mut self.patience,
-        };
-        patience.poll_until(end, cx)
+        match &mut self.connection {
+            Some(connection) => connection.poll_until(end),
+            None => self.patience.poll_until(end, cx),
+        }
     }
 }
 

@@ -81,6 +81,10 @@ impl Patience {
         if end < sleep.deadline() {
             sleep.as_mut().reset(end);
         }
+        // Work that uses up the task's budget each time would keep the timer from being asked.
+        if !tokio::task::coop::has_budget_remaining() && end <= Instant::now() {
+            return Poll::Ready(());
+        }
         loop {
             ready!(sleep.as_mut().poll(cx));
             if end <= Instant::now() {
@@ -107,6 +111,25 @@ mod tests {
             let late = Instant::now().duration_since(end);
             assert!(late < Duration::from_millis(2), "{seconds} s: {late:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_also_where_other_work_has_used_up_the_budget() {
+        let end = Instant::now() + Duration::from_secs(1);
+        let mut patience = Patience::default();
+        poll_fn(|cx| {
+            assert!(patience.poll_until(end, cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let ended = tokio::spawn(poll_fn(move |cx| {
+            while tokio::task::coop::has_budget_remaining() {
+                let _ = pin!(tokio::task::coop::consume_budget()).poll(cx);
+            }
+            Poll::Ready(patience.poll_until(end, cx).is_ready())
+        }));
+        assert!(ended.await.expect("no panic"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 mod client;
 mod home;
 mod instructions;
+mod memory;
 mod multiplexed;
 mod sizes;
 mod system_calls;
