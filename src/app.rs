@@ -92,6 +92,10 @@ pub enum AppError {
     System(#[source] std::io::Error),
 }
 
+/// For the embedded store's files and for scrapes. A burst of unknown keys would otherwise start a
+/// thread for each, up to 512, and the memory of their stacks stays.
+const BLOCKING_THREADS: usize = 8;
+
 /// How long requests under way may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long the start waits for the first word of the revocation log. Without one the gateway
@@ -105,6 +109,7 @@ pub fn start(config_path: &Path, config: Config) -> Result<Running, AppError> {
     let control = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(AppError::System)?;

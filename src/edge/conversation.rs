@@ -102,10 +102,16 @@ where
     converse(pin!(connection), setting).await;
 }
 
-/// Every wait is the guard's and the driver's; hyper's own timers stay off.
+/// Every wait is the guard's and the driver's; hyper's own timers stay off. Its buffers hold the
+/// largest head that the guard lets pass, and bound what a body on its way takes
+/// (docs/performance.md).
 fn http1_builder() -> http1::Builder {
+    const BUFFER: usize = 128 * 1024;
     let mut builder = http1::Builder::new();
-    builder.header_read_timeout(None).half_close(false);
+    builder
+        .header_read_timeout(None)
+        .half_close(false)
+        .max_buf_size(BUFFER);
     builder
 }
 

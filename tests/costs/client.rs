@@ -1,6 +1,6 @@
 //! A client that asks the same request again and again on one HTTP/1.1 connection.
 
-use std::io::{Read, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) const HEAD: &str = "GET /v1/domains/example.com?include=records HTTP/
 
 /// One TLS 1.3 HTTP/1.1 connection with a key.
 pub(crate) struct KeepAlive {
-    stream: StreamOwned<ClientConnection, TcpStream>,
+    pub(crate) stream: StreamOwned<ClientConnection, TcpStream>,
     request: String,
 }
 
@@ -49,24 +49,6 @@ impl KeepAlive {
         }
         let version = self.stream.conn.protocol_version();
         assert_eq!(version, Some(ProtocolVersion::TLSv1_3));
-    }
-
-    /// Sends bytes as they are.
-    pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("sent");
-        self.stream.flush().expect("sent");
-    }
-
-    /// What the gateway sends.
-    pub(crate) fn stream(&mut self) -> &mut dyn Read {
-        &mut self.stream
-    }
-
-    /// The next bytes are the beginning of an answer.
-    pub(crate) fn expect_status(&mut self, beginning: &[u8]) {
-        let mut read = vec![0; beginning.len()];
-        self.stream.read_exact(&mut read).expect("an answer");
-        assert_eq!(read, beginning);
     }
 
     fn answer(&mut self) {
