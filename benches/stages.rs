@@ -10,7 +10,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::pin::pin;
 use std::process::Command;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -19,8 +18,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use portcullis::auth::{
-    AccessTokens, Authenticator, CacheSettings, Checksum, Credential, CredentialSettings,
-    IssuerRevocation, IssuerSettings, JwksSource, Lease, Revocation, SignatureAlgorithm, TokenType,
+    Authenticator, Credential, IssuerRevocation, IssuerSettings, JwksSource, SignatureAlgorithm,
+    TokenType,
 };
 use portcullis::clock::Clock;
 use portcullis::edge::ConnectionLimits;
@@ -30,14 +29,13 @@ use portcullis::gateway::cost::{Outbound, RequestIds, clean_response};
 use portcullis::gateway::{
     Access, Asked, CHECKS, Caller, CanonicalPath, PathPattern, Resolved, RouteSettings, RouteTable,
 };
-use portcullis::id::{AccountId, KeyId};
 use portcullis::observe::Metrics;
 use portcullis::scope::ScopeSet;
 use portcullis::secret::Pepper;
-use portcullis::store::{self, KeyRecord, NewKey, StoreSettings};
-use portcullis::token::{OpaqueFormat, OpaqueKind};
+use portcullis::token::OpaqueFormat;
 use portcullis::upstream::{Endpoint, HostHeader, IdentityMode, Protocol, UpstreamSettings};
 
+mod fixture;
 #[path = "../tests/costs/table.rs"]
 mod table;
 
@@ -48,7 +46,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const TIMES: u32 = 1_000;
 /// valgrind hides AVX-512 and the like from the program, but compilers and libraries differ.
 const SLACK: f64 = 10.0;
-const PEPPER: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
 const HEAD: &str = "GET /v1/domains/example.com?include=records HTTP/1.1\r\nhost: api.osir.com\r\n\
      user-agent: osir-cli/2.4.1\r\naccept: application/json\r\naccept-encoding: gzip\r\nx-api-key: ";
 
@@ -133,7 +130,7 @@ fn run_all() {
 
 /// An authenticator that knows one key and one token.
 struct Bench {
-    settings: CredentialSettings,
+    pepper: Pepper,
     authenticator: Authenticator,
     key: String,
     token: String,
@@ -173,7 +170,7 @@ impl Bench {
             black_box(format.shape(black_box(&self.key)));
         });
         stage("digest of a key", || {
-            black_box(self.settings.pepper.digest(black_box(&self.key)));
+            black_box(self.pepper.digest(black_box(&self.key)));
         });
         stage("authenticate a cached key", || {
             black_box(self.authenticate(&key));
@@ -336,54 +333,14 @@ const ISSUER: &str = "https://idp.example";
 
 impl Bench {
     async fn prepare(folder: &Path) -> Bench {
-        let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
-        let store = StoreSettings::Embedded {
-            path: folder.join("store.redb"),
-        };
-        let store = store::open(&store, &clock, &metrics).expect("a store");
-        let control = tokio::runtime::Handle::current();
         let signing = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key");
         let issuers = [issuer(&signing, &folder.join("jwks.json"))];
-        let tokens = AccessTokens::new(&issuers, clock.clone(), &metrics, &control, 1_000)
-            .expect("a good issuer");
-        let settings = settings();
-        let revocation = Arc::new(Revocation::new(&settings.cache, &issuers));
-        let (authenticator, follower) = Authenticator::new(
-            &settings,
-            tokens,
-            Arc::clone(&revocation),
-            Arc::clone(&store),
-            control,
-            clock.clone(),
-            &metrics,
-        );
-        tokio::spawn(follower.run());
-        let minted = OpaqueFormat::new("osir").mint(OpaqueKind::ApiKey(Environment::Live));
-        let key = minted.secret.expose().to_owned();
-        let digest = settings.pepper.digest(&key);
-        let record = KeyRecord {
-            id: KeyId::random(),
-            account: AccountId::parse("acct_1").expect("an id"),
-            name: "bench".into(),
-            environment: Environment::Live,
-            scopes: ScopeSet::parse("domains:read domains:write").expect("valid"),
-            created_at: clock.now(),
-            not_before: None,
-            expires_at: None,
-            revoked_at: None,
-            allowed_ips: Vec::new(),
-            hint: minted.hint,
-        };
-        let written = store.create_keys(vec![NewKey { digest, record }]).await;
-        assert_eq!(written.expect("written").len(), 1);
-        while !matches!(revocation.lease(), Lease::Fresh(_)) {
-            tokio::task::yield_now().await;
-        }
+        let (authenticator, key) = fixture::authenticator(folder, &issuers).await;
         let bench = Bench {
-            token: token(&signing, clock.now().as_secs()),
-            settings,
+            token: token(&signing, Clock::system().now().as_secs()),
+            pepper: fixture::pepper(),
             authenticator,
-            key,
+            key: key.expose().to_owned(),
         };
         bench.fill_caches().await;
         bench
@@ -399,21 +356,6 @@ impl Bench {
             let verdict = self.authenticator.authenticate(credential).await;
             verdict.expect("a good one");
         }
-    }
-}
-
-fn settings() -> CredentialSettings {
-    CredentialSettings {
-        realm: "bench".into(),
-        prefix: "osir".into(),
-        pepper: Pepper::new(PEPPER.as_bytes()).expect("strong"),
-        checksum: Checksum::Required,
-        cache: CacheSettings {
-            capacity: 100_000,
-            fresh: Duration::from_secs(3_600),
-            stale: Duration::from_secs(7_200),
-            negative: Duration::from_secs(2),
-        },
     }
 }
 

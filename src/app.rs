@@ -33,6 +33,7 @@ mod watch_files;
 
 pub use policy_source::explain_offline;
 
+pub use background::Lost;
 use operate::Operations;
 use policy_source::PolicySource;
 
@@ -90,11 +91,15 @@ pub enum AppError {
     /// The machine gave no thread or signal handler.
     #[error("the machine refused a thread or a signal handler")]
     System(#[source] std::io::Error),
+    /// A configuration could not be read or compiled, for no reason of its own.
+    #[error("the configuration could not be read or compiled: a bug")]
+    Lost(#[from] Lost),
 }
 
 /// For the embedded store's files and for scrapes. A burst of unknown keys would otherwise start a
-/// thread for each, up to 512, and the memory of their stacks stays.
-const BLOCKING_THREADS: usize = 8;
+/// thread for each, up to 512, and their memory stays. More than a few, because writers wait for each
+/// other on them, and look-ups must not wait behind those.
+const BLOCKING_THREADS: usize = 32;
 
 /// How long requests under way may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(30);

@@ -5,6 +5,7 @@
 //! what must not wait, such as revocations. Invariant: no request waits for what runs here, except for a
 //! lock of the metrics registry that a new route's first request may share with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -15,7 +16,7 @@ const NICE: i32 = 10;
 /// The work did not end: a bug in it, or no thread for it.
 #[derive(Debug, thiserror::Error)]
 #[error("background work was lost")]
-pub(super) struct Lost;
+pub struct Lost;
 
 /// Does some work in the background and waits for it.
 pub(super) async fn run<T: Send + 'static>(
@@ -35,7 +36,7 @@ pub(super) async fn run<T: Send + 'static>(
 
 /// Lets go of something large a while later, when the workers have let go of it too: whoever is
 /// the last frees it, and that shall be no worker.
-pub(super) fn drop_after<T: Send + Sync + 'static>(delay: Duration, thing: std::sync::Arc<T>) {
+pub(super) fn drop_after<T: Send + Sync + 'static>(delay: Duration, thing: Arc<T>) {
     drop(tokio::spawn(async move {
         tokio::time::sleep(delay).await;
         let _ = run(move || drop(thing)).await;

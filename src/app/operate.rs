@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
-use super::background::{self, Lost};
-use super::policy_source::{self, PolicyError, PolicySource};
+use super::background;
+use super::policy_source::{self, PolicySource};
 use super::{AppError, scope_set, watch_files};
 use crate::admin::{AdminSettings, LiveGateway, NotReady, Readiness};
 use crate::auth::{KeyDesk, Lease};
@@ -142,21 +142,15 @@ impl Operations {
     async fn load_and_swap(&self) -> Result<Arc<Config>, ReloadError> {
         let path = self.config_path.clone();
         let config = background::run(move || Config::load(&path))
-            .await?
+            .await
+            .map_err(AppError::from)?
             .map_err(AppError::Config)?;
         let config = Arc::new(config);
         let keys = needs_restart(&self.first, &config);
         if !keys.is_empty() {
             return Err(ReloadError::NeedsRestart(keys.join(", ")));
         }
-        let policy = self
-            .source
-            .policy(&config)
-            .await
-            .map_err(|error| match error {
-                PolicyError::App(error) => ReloadError::App(error),
-                PolicyError::Lost(lost) => ReloadError::Lost(lost),
-            })?;
+        let policy = self.source.policy(&config).await?;
         // Last of what can fail, and itself all or nothing.
         self.edge
             .reload_certificates(&config.edge.certificates)
@@ -177,8 +171,6 @@ impl Operations {
 enum ReloadError {
     #[error(transparent)]
     App(#[from] AppError),
-    #[error("the configuration could not be read or compiled: a bug")]
-    Lost(#[from] Lost),
     #[error("{0} cannot change while the gateway runs: restart it")]
     NeedsRestart(String),
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::AppError;
-use super::background::{self, Lost};
+use super::background;
 use crate::auth::{AccessTokens, Authenticator, Follower, Lease, Revocation};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -20,17 +20,6 @@ use crate::gateway::Live;
 use crate::observe::Metrics;
 use crate::policy::{self, ExplainRequest};
 use crate::store::Store;
-
-/// Why there is no policy of a configuration.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PolicyError {
-    /// It cannot be compiled.
-    #[error(transparent)]
-    App(#[from] AppError),
-    /// A bug.
-    #[error(transparent)]
-    Lost(#[from] Lost),
-}
 
 /// Makes live policies that share one set of credentials.
 pub(super) struct PolicySource {
@@ -81,7 +70,7 @@ impl PolicySource {
     }
 
     /// The policy of another configuration.
-    pub(super) async fn policy(&self, config: &Arc<Config>) -> Result<Live, PolicyError> {
+    pub(super) async fn policy(&self, config: &Arc<Config>) -> Result<Live, AppError> {
         let tokens = access_tokens(config, &self.clock, &self.metrics, &self.control).await?;
         self.first.revocation().allow_for(&config.issuers);
         let authenticator = Arc::new(self.first.with_access_tokens(tokens));
@@ -90,7 +79,7 @@ impl PolicySource {
             let gateway = config.gateway.clone();
             Live::new(gateway, &config.upstreams, authenticator, &metrics)
         });
-        Ok(compiled.await?.map_err(AppError::from)?)
+        Ok(compiled.await??)
     }
 
     /// The lease on the revocation log.

@@ -9,7 +9,9 @@
 //! "absent" and "unavailable" are different types (`Ok(None)` and [`StoreError`]); every verb is
 //! atomic towards every other, there is no get-then-set; a verb that changes a record has put it
 //! into the event log before it answers, so whoever has read the log up to a position knows every
-//! answered revocation up to it; no raw secret passes through, only a [`Digest`](crate::secret::Digest).
+//! answered revocation up to it; no raw secret passes through, only a [`Digest`].
+//!
+//! [`Digest`]: crate::secret::Digest
 
 use std::sync::Arc;
 use std::time::Duration;

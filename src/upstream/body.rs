@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::http1::Http1;
-use super::wait::Patience;
+use crate::patience::Patience;
 
 /// A request's body on its way to the upstream.
 #[derive(Debug)]

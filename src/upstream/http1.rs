@@ -23,7 +23,8 @@ use super::attention::Attention;
 use super::connection::Stream;
 use super::pool::IdleHttp1;
 use super::response_guard::{HeadSignal, ResponseGuard};
-use super::wait::{Patience, Wait};
+use super::wait::Wait;
+use crate::patience::Patience;
 
 /// A connection that one request has for itself.
 pub(super) struct Http1 {
