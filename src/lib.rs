@@ -11,7 +11,9 @@ pub mod sealed;
 pub mod clock;
 pub mod id;
 pub mod environment;
+mod local_executor;
 mod patience;
+mod pieces;
 
 pub mod observe;
 pub mod token;

@@ -21,6 +21,7 @@ use super::frames::Metered;
 use super::guard::Guarded;
 use super::resting::Resting;
 use super::{ConnectionLimits, Handler, PlainPeer, TlsPeer};
+use crate::local_executor::LocalExecutor;
 use crate::patience::Patience;
 
 /// What a conversation happens in.
@@ -90,12 +91,13 @@ where
     let service = service_fn(move |request| {
         let (in_flight, _) = exchange.begin();
         let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
-        async move {
+        // Boxed: hyper and the runtime move it several times on its way into a task.
+        Box::pin(async move {
             let response = handler.handle(peer, Ok(request)).await;
             Ok::<_, Infallible>(
                 response.map(|body| Answer::new(body, in_flight, Sharing::Multiplexed)),
             )
-        }
+        })
     });
     let metered = TokioIo::new(Metered::new(io));
     let connection = http2_builder(&setting.limits).serve_connection(metered, service);
@@ -113,18 +115,6 @@ fn http1_builder() -> http1::Builder {
         .half_close(false)
         .max_buf_size(BUFFER);
     builder
-}
-
-/// Spawns a stream's task onto the worker's own thread.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
 }
 
 /// `security.md` §2.8.

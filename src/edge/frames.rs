@@ -12,6 +12,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::pieces;
+
 /// A stream that ends in an error once its client has used up its frames.
 #[derive(Debug)]
 pub(super) struct Metered<S> {
@@ -191,7 +193,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bytes);
+        let written = pieces::poll_write_vectored(Pin::new(&mut self.inner), cx, bytes);
         self.carried(written)
     }
 

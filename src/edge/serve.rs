@@ -294,7 +294,8 @@ impl<H: Handler> Accepted<H> {
         // Answers are whole when they are written; Nagle would only hold them back.
         let _ = tcp.set_nodelay(true);
         match door {
-            Door::Plain => self.refuse(tcp).await,
+            // Boxed: of what it takes no other connection is to keep the room.
+            Door::Plain => Box::pin(self.refuse(tcp)).await,
             Door::Tls => self.secure(tcp).await,
         }
     }

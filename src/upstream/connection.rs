@@ -14,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::target::{Address, Tls};
 use super::{Protocol, UpstreamError};
+use crate::pieces;
 
 /// A connection, counted as long as it lives.
 #[derive(Debug)]
@@ -134,11 +135,14 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // Most requests are one piece, and `send` is the cheaper call for that.
-        if let [whole] = slices {
-            return self.poll_write(cx, whole);
+        match &mut self.get_mut().bytes {
+            // Most requests are one slice, and `send` is the cheaper call for that.
+            Bytes::Plain(stream) => match slices {
+                [whole] => Pin::new(stream).poll_write(cx, whole),
+                slices => Pin::new(stream).poll_write_vectored(cx, slices),
+            },
+            Bytes::Tls(stream) => pieces::poll_write_vectored(Pin::new(stream), cx, slices),
         }
-        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

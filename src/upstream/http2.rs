@@ -10,16 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::RequestBody;
 use super::connection::Stream;
-
-/// Spawns onto the worker's own thread.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
-}
+use crate::local_executor::LocalExecutor;
 
 /// Bytes in flight for one stream, and for a connection.
 const STREAM_WINDOW: u32 = 256 * 1024;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{Guard, HeadLimits, Rest};
 use crate::edge::exchange::{Awaited, Exchange};
 use crate::edge::{ConnectionLimits, Malformed};
+use crate::pieces;
 
 /// A stream whose reader sees only what [`Guard`] has passed.
 ///
@@ -262,7 +263,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bytes)
+        pieces::poll_write_vectored(Pin::new(&mut self.inner), cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
