@@ -30,6 +30,7 @@ fn settings() -> CredentialSettings {
         realm: "bench".into(),
         prefix: "osir".into(),
         pepper: Pepper::new(PEPPER).expect("strong"),
+        previous_pepper: None,
         checksum: Checksum::Required,
         cache: CacheSettings {
             capacity: 100_000,

@@ -9,8 +9,9 @@ use ipnet::IpNet;
 use super::told::{Told, ToldTexts};
 use crate::clock::Timestamp;
 use crate::environment::Environment;
-use crate::id::{AccountId, CredentialId};
+use crate::id::{AccountId, CredentialId, FamilyId, KeyId};
 use crate::scope::ScopeSet;
+use crate::store::{ParentToken, SessionParent};
 
 /// What kind of credential a caller showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +78,10 @@ pub(super) struct Identity {
     pub(super) account: Option<AccountId>,
     pub(super) client_id: Option<String>,
     pub(super) issuer: Option<String>,
+    /// The family of a token's grant.
+    pub(super) grant: Option<String>,
+    /// When it was issued; of a session, when its parent was.
+    pub(super) issued_at: Timestamp,
     pub(super) scopes: ScopeSet,
     pub(super) environment: Environment,
     pub(super) allowed_ips: Vec<IpNet>,
@@ -156,6 +161,34 @@ impl Principal {
     /// Live or test.
     pub fn environment(&self) -> Environment {
         self.identity.environment
+    }
+
+    /// Addresses it may be used from; empty is any.
+    pub(super) fn allowed_ips(&self) -> &[IpNet] {
+        &self.identity.allowed_ips
+    }
+
+    /// What sessions that this credential gives are the children of; `None` where it gives none: a
+    /// session gives no session, and a token of which a part cannot be tracked does not either.
+    pub(super) fn as_parent(&self) -> Option<SessionParent> {
+        let identity = &*self.identity;
+        match identity.kind {
+            CredentialKind::ApiKey => {
+                let id = KeyId::parse(identity.credential_id.as_str()).ok()?;
+                Some(SessionParent::Key(id))
+            }
+            CredentialKind::AccessToken => {
+                let family = identity.grant.as_deref().map(FamilyId::parse);
+                Some(SessionParent::AccessToken(ParentToken {
+                    id: identity.credential_id.clone(),
+                    issuer: identity.issuer.clone()?,
+                    family: family.transpose().ok()?,
+                    issued_at: identity.issued_at,
+                    expires_at: identity.expires_at?,
+                }))
+            }
+            CredentialKind::None | CredentialKind::Session => None,
+        }
     }
 
     /// Whether it may be used from this address.

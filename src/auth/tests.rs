@@ -144,6 +144,7 @@ fn settings() -> CredentialSettings {
         realm: "osir".into(),
         prefix: "osir".into(),
         pepper: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong"),
+        previous_pepper: None,
         checksum: Checksum::Required,
         cache: CacheSettings {
             capacity: 10_000,

@@ -77,6 +77,8 @@ mod tests {
             account: AccountId::parse("acct_1").ok(),
             client_id: None,
             issuer: None,
+            grant: None,
+            issued_at: crate::clock::Timestamp::from_secs(0),
             scopes: ScopeSet::parse("a:read a:write").expect("scopes"),
             environment: Environment::Live,
             allowed_ips: Vec::new(),
