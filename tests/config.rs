@@ -613,6 +613,7 @@ fn everything() -> [Value; 2] {
             "audience": "api", "algorithms": ["RS256", "Ed25519"], "token_type": "any",
             "clock_skew": "1s", "max_lifetime": "1h", "revocation": "none",
         }],
+        "sessions": { "path": "/sessions", "ttl": "1h", "max_ttl": "2h" },
         "trusted_proxies": ["10.0.0.0/8", "::1"],
         "limits": {
             "connections": 1, "connections_per_address": 1, "header_bytes": "64KiB", "header_count": 1,
@@ -629,6 +630,7 @@ fn everything() -> [Value; 2] {
         .expect("a map")
         .extend(rest.as_object().expect("a map").clone());
     one["credentials"]["checksum"] = json!("optional");
+    one["credentials"]["previous_pepper"] = json!({ "file": "data/other-pepper" });
     one["credentials"]["cache"] =
         json!({ "capacity": 1, "fresh": "1s", "stale": "3s", "negative": "1s" });
     one["upstreams"]["domains"] = json!({

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::told::{Told, ToldTexts};
 use crate::clock::Timestamp;
 use crate::environment::Environment;
-use crate::id::{AccountId, CredentialId, FamilyId, KeyId};
+use crate::id::{AccountId, CredentialId, FamilyId, KeyId, SessionId};
 use crate::scope::ScopeSet;
 use crate::store::{ParentToken, SessionParent};
 
@@ -170,7 +170,7 @@ impl Principal {
 
     /// What sessions that this credential gives are the children of; `None` where it gives none: a
     /// session gives no session, and a token of which a part cannot be tracked does not either.
-    pub(super) fn as_parent(&self) -> Option<SessionParent> {
+    pub fn as_parent(&self) -> Option<SessionParent> {
         let identity = &*self.identity;
         match identity.kind {
             CredentialKind::ApiKey => {
@@ -188,6 +188,14 @@ impl Principal {
                 }))
             }
             CredentialKind::None | CredentialKind::Session => None,
+        }
+    }
+
+    /// The session, where the credential is one.
+    pub fn session_id(&self) -> Option<SessionId> {
+        match self.identity.kind {
+            CredentialKind::Session => SessionId::parse(self.identity.credential_id.as_str()).ok(),
+            CredentialKind::AccessToken | CredentialKind::ApiKey | CredentialKind::None => None,
         }
     }
 

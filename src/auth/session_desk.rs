@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::id::SessionId;
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome};
 use crate::scope::ScopeSet;
@@ -228,11 +228,6 @@ impl SessionDesk {
         if !self.audit.settle(AUDIT_WAIT).await {
             tracing::warn!("the audit lines of a change to sessions are not on disk yet");
         }
-    }
-
-    /// The present.
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
     }
 
     /// Checks a wish against its parent and turns it into the record to write.
