@@ -23,9 +23,10 @@ use super::live::LiveGateway;
 use super::problem::AdminProblem;
 use super::socket::{self, SocketFile};
 use super::wire::{
-    BodyProblem, CreatedKey, ExplainBody, KeyList, KeyView, NewKeyBody, Revocation, RevokedKey,
+    BodyProblem, CreatedKey, ExplainBody, KeyDetails, KeyList, KeyView, NewKeyBody, Revocation,
+    RevokedKey, RotateKeyBody, RotatedKeyView,
 };
-use super::{AdminAddress, AdminError};
+use super::{AdminAddress, AdminError, sessions};
 use crate::auth::{Import, KeyDesk, KeyError, NewKeyRequest};
 use crate::id::{AccountId, KeyId};
 use crate::observe::Actor;
@@ -131,7 +132,9 @@ enum Resource {
     Keys,
     Reload,
     Revoke(KeyId),
+    Rotate(KeyId),
     Routes,
+    Sessions(sessions::Resource),
 }
 
 impl Resource {
@@ -144,6 +147,10 @@ impl Resource {
             ["v1", "keys", "import"] => Ok(Resource::Import),
             ["v1", "keys", id] => key(id).map(Resource::Key),
             ["v1", "keys", id, "revoke"] => key(id).map(Resource::Revoke),
+            ["v1", "keys", id, "rotate"] => key(id).map(Resource::Rotate),
+            ["v1", "sessions", rest @ ..] => {
+                sessions::Resource::parse(rest).map(Resource::Sessions)
+            }
             ["v1", "reload"] => Ok(Resource::Reload),
             ["v1", "routes"] => Ok(Resource::Routes),
             _ => Err(AdminProblem::Path),
@@ -176,12 +183,21 @@ impl Api {
             (Resource::Keys, &Method::POST) => self.create(actor, request).await,
             (Resource::Reload, &Method::POST) => self.reload().await,
             (Resource::Revoke(id), &Method::POST) => self.revoke(actor, &id).await,
+            (Resource::Rotate(id), &Method::POST) => self.rotate(actor, &id, request).await,
+            (Resource::Sessions(resource), _) => {
+                resource.carry_out(self.desk.sessions(), actor, request).await
+            }
             (Resource::Routes, &Method::GET) => Ok(ok(&self.gateway.routes())),
             (Resource::Keys, _) => Err(AdminProblem::Method("GET, POST")),
             (Resource::Key(_) | Resource::Routes, _) => Err(AdminProblem::Method("GET")),
-            (Resource::Explain | Resource::Import | Resource::Reload | Resource::Revoke(_), _) => {
-                Err(AdminProblem::Method("POST"))
-            }
+            (
+                Resource::Explain
+                | Resource::Import
+                | Resource::Reload
+                | Resource::Revoke(_)
+                | Resource::Rotate(_),
+                _,
+            ) => Err(AdminProblem::Method("POST")),
         }
     }
 
@@ -206,7 +222,19 @@ impl Api {
 
     async fn show(&self, id: &KeyId) -> Result<Response<Full<Bytes>>, AdminProblem> {
         let record = self.desk.show(id).await?;
-        Ok(ok(&KeyView::from(&record)))
+        let rotation = self.desk.rotation(id).await?;
+        Ok(ok(&KeyDetails::new(&record, rotation)))
+    }
+
+    async fn rotate(
+        &self,
+        actor: Actor,
+        id: &KeyId,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        let body: RotateKeyBody = read(request).await?;
+        let rotated = self.desk.rotate(id, body.try_into()?, actor).await?;
+        Ok(ok(&RotatedKeyView::from(rotated)))
     }
 
     async fn revoke(
@@ -314,7 +342,7 @@ impl Page {
 }
 
 /// RFC 3986 §2.1.
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
@@ -331,7 +359,7 @@ fn decode(text: &str) -> Option<String> {
 }
 
 /// Reads a whole JSON body.
-async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, AdminProblem> {
+pub(super) async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, AdminProblem> {
     let body = collect(request.into_body());
     let bytes = tokio::time::timeout(BODY_DEADLINE, body)
         .await
@@ -368,7 +396,7 @@ async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, AdminProblem> {
     }
 }
 
-fn ok(body: &impl Serialize) -> Response<Full<Bytes>> {
+pub(super) fn ok(body: &impl Serialize) -> Response<Full<Bytes>> {
     json(StatusCode::OK, render(body))
 }
 

@@ -17,6 +17,7 @@ mod listener;
 mod live;
 mod problem;
 mod process;
+mod sessions;
 mod socket;
 mod vitals;
 mod wire;
@@ -24,10 +25,12 @@ mod wire;
 pub use api::AdminListener;
 pub use client::{AdminClient, ClientError};
 pub use live::{LiveGateway, NotReady, Readiness};
+pub use sessions::{EndedSessions, SessionList, SessionSelection, SessionView};
 pub use socket::SocketError;
 pub use vitals::{MetricsListener, Vitals};
 pub use wire::{
-    BodyProblem, CreatedKey, ExplainBody, KeyList, KeyView, NewKeyBody, Revocation, RevokedKey,
+    BodyProblem, CreatedKey, ExplainBody, KeyDetails, KeyList, KeyView, NewKeyBody, Revocation,
+    RevokedKey, RotateKeyBody, RotatedKeyView, RotationView,
 };
 
 /// Where the operator's listeners are.
