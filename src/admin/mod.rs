@@ -15,6 +15,7 @@ mod client;
 mod door;
 mod listener;
 mod live;
+mod page;
 mod problem;
 mod process;
 mod sessions;

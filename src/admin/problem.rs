@@ -47,7 +47,9 @@ impl AdminProblem {
             | AdminProblem::BodyBroken
             | AdminProblem::Query(_)
             | AdminProblem::Key(KeyError::Problem(_))
-            | AdminProblem::Session(SessionError::Problem(_)) => (StatusCode::BAD_REQUEST, "bad_request"),
+            | AdminProblem::Session(SessionError::Problem(_)) => {
+                (StatusCode::BAD_REQUEST, "bad_request")
+            }
             AdminProblem::BodyDeadline => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
             AdminProblem::BodySize(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
             AdminProblem::Host => (StatusCode::MISDIRECTED_REQUEST, "misdirected_request"),

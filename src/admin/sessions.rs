@@ -8,7 +8,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use super::api::{decode, ok, read};
+use super::api::{ok, read};
+use super::page::decode;
 use super::problem::AdminProblem;
 use crate::auth::SessionDesk;
 use crate::id::{AccountId, KeyId, SessionId};
@@ -119,7 +120,11 @@ async fn list(
     query: Option<&str>,
 ) -> Result<Response<Full<Bytes>>, AdminProblem> {
     let (mut owner, mut after) = (SessionOwner::Everyone, None);
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+    for pair in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+    {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = decode(value).ok_or(AdminProblem::Query("the query is not well encoded"))?;
         match name {

@@ -43,7 +43,8 @@ pub struct KeyDetails {
     /// The key.
     #[serde(flatten)]
     pub key: KeyView,
-    /// `null` where it never was rotated.
+    /// Left out where it never was rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationView>,
 }
 

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
-use prometheus::IntCounter;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
@@ -23,6 +22,7 @@ use crate::observe::Metrics;
 use crate::secret::{Digest, random_bytes};
 use crate::store::{Store, StoreError};
 
+use super::cache_counters::Counters;
 use super::changes::{Changes, Validity};
 use super::front::{self, Booking, Front};
 use super::load::{Arrival, Errand, Loads, Outcome};
@@ -275,11 +275,7 @@ impl<K: Kept> RecordCache<K> {
         }
     }
 
-    async fn keep(
-        &self,
-        errand: &Errand<Option<Arc<K>>>,
-        record: Option<K>,
-    ) -> Option<Arc<K>> {
+    async fn keep(&self, errand: &Errand<Option<Arc<K>>>, record: Option<K>) -> Option<Arc<K>> {
         let (digest, validity) = (*errand.digest(), errand.validity());
         let Some(mut record) = record else {
             let until = Instant::now() + shortened(self.settings.negative);
@@ -375,35 +371,4 @@ impl fmt::Debug for Source {
 fn shortened(bound: Duration) -> Duration {
     let [random] = random_bytes::<1>();
     bound.mul_f64(0.8 + 0.2 * f64::from(random) / 255.0)
-}
-
-/// `credential_cache_total`, of one cache.
-#[derive(Debug)]
-struct Counters {
-    /// Known to be none.
-    absent: IntCounter,
-    /// Served.
-    hit: IntCounter,
-    /// The store was asked.
-    miss: IntCounter,
-    /// Served, and the store was asked behind it.
-    refresh: IntCounter,
-    /// Another request's question was waited for.
-    shared: IntCounter,
-}
-
-impl Counters {
-    fn new(cache: &str, metrics: &Metrics) -> Counters {
-        let counter = |outcome| {
-            let labels = [cache, outcome];
-            metrics.credential_cache.with_label_values(&labels)
-        };
-        Counters {
-            absent: counter("absent"),
-            hit: counter("hit"),
-            miss: counter("miss"),
-            refresh: counter("refresh"),
-            shared: counter("shared"),
-        }
-    }
 }

@@ -17,6 +17,7 @@ mod session;
 mod sight;
 mod repepper;
 mod cache;
+mod cache_counters;
 mod changes;
 mod front;
 mod load;

@@ -118,7 +118,11 @@ impl Sessions {
             Refusal::Expired
         } else if identity.not_before.is_some_and(|start| now < start) {
             Refusal::NotYetValid
-        } else if identity.issuer.as_deref().is_some_and(|name| !trusted(name)) {
+        } else if identity
+            .issuer
+            .as_deref()
+            .is_some_and(|name| !trusted(name))
+        {
             Refusal::Issuer
         } else if session.is_idle(now) {
             Refusal::Idle

@@ -84,7 +84,10 @@ pub enum SessionProblem {
     #[error("scopes: beyond those of the credential that asks")]
     Scopes,
     /// The parent has as many as it may.
-    #[error("this credential has {} sessions, and may have no more", SessionDesk::MOST)]
+    #[error(
+        "this credential has {} sessions, and may have no more",
+        SessionDesk::MOST
+    )]
     TooMany,
     /// Below a minute, or above what the config allows.
     #[error("ttl: from 60 seconds to `sessions.max_ttl`")]

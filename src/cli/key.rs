@@ -13,9 +13,7 @@ use super::manage::Desk;
 use super::moment::{parse_moment, parse_overlap};
 use super::output::{self, Format, say};
 use super::{Cli, Failure, runtime};
-use crate::admin::{
-    CreatedKey, KeyDetails, KeyView, NewKeyBody, RotateKeyBody, RotatedKeyView,
-};
+use crate::admin::{CreatedKey, KeyDetails, KeyView, NewKeyBody, RotateKeyBody, RotatedKeyView};
 use crate::auth::{
     Import, ImportReport, KeyDesk, NewKeyRequest, RotateKeyRequest, parse_allowed_ip,
 };
@@ -242,7 +240,11 @@ async fn rotate(
     request: RotateKeyRequest,
 ) -> Result<(), Failure> {
     let rotated = match desk {
-        Desk::Gateway(client) => client.rotate_key(id, &RotateKeyBody::from(&request)).await?,
+        Desk::Gateway(client) => {
+            client
+                .rotate_key(id, &RotateKeyBody::from(&request))
+                .await?
+        }
         Desk::Store(desk) => RotatedKeyView::from(desk.rotate(id, request, Desk::actor()).await?),
     };
     if cli.format == Format::Json {
@@ -250,7 +252,10 @@ async fn rotate(
     }
     say(format_args!("id:               {}", rotated.id))?;
     say(format_args!("key:              {}", rotated.key.expose()))?;
-    say(format_args!("old secret ends:  {}", rotated.previous_ends_at))?;
+    say(format_args!(
+        "old secret ends:  {}",
+        rotated.previous_ends_at
+    ))?;
     say(format_args!("sessions ended:   {}", rotated.sessions_ended))?;
     eprintln!("`portcullis key show {id}` tells when the old secret was last seen.");
     Ok(())

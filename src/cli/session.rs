@@ -87,7 +87,9 @@ async fn list(cli: &Cli, desk: &Desk, selection: SessionSelection) -> Result<(),
     }
     let rows: Vec<_> = sessions.iter().map(row).collect();
     output::table(
-        ["ID", "PARENT", "ACCOUNT", "SCOPES", "EXPIRES", "LABEL", "HINT"],
+        [
+            "ID", "PARENT", "ACCOUNT", "SCOPES", "EXPIRES", "LABEL", "HINT",
+        ],
         &rows,
     )
 }
@@ -103,7 +105,10 @@ async fn page(
             (list.sessions, list.next)
         }
         Desk::Store(desk) => {
-            let (owner, after) = (SessionOwner::from(selection.clone()), after.map(Cursor::new));
+            let (owner, after) = (
+                SessionOwner::from(selection.clone()),
+                after.map(Cursor::new),
+            );
             let page = desk.sessions().list(&owner, after.as_ref(), PAGE).await?;
             let views = page.items.iter().map(SessionView::from).collect();
             (views, page.next.map(|next| next.as_str().to_owned()))

@@ -65,7 +65,10 @@ fn path(field: &Field<'_>) -> Option<String> {
     let text = pattern::path(field)?;
     if text == "/" || text.contains(['{', '}']) {
         return field.refuse(
-            format!("{} cannot be the path of the session endpoints", quoted(text)),
+            format!(
+                "{} cannot be the path of the session endpoints",
+                quoted(text)
+            ),
             "write a plain path such as /auth/sessions",
         );
     }

@@ -175,11 +175,7 @@ impl Gateway {
         let live = self.parts.live.load();
         let mut worker = self.worker.borrow_mut();
         if !Arc::ptr_eq(&live, &worker.live) {
-            *worker = Rc::new(Worker::new(
-                Arc::clone(&live),
-                &self.tokens,
-                &self.parts,
-            ));
+            *worker = Rc::new(Worker::new(Arc::clone(&live), &self.tokens, &self.parts));
         }
         Rc::clone(&worker)
     }

@@ -10,7 +10,9 @@ pub enum KeyProblem {
     #[error("account: {}", crate::id::InvalidId)]
     Account,
     /// The secret of a rotation that is asked for again.
-    #[error("request_id: this rotation was carried out under another pepper; its secret cannot be shown again")]
+    #[error(
+        "request_id: this rotation was carried out under another pepper; its secret cannot be shown again"
+    )]
     AnswerLost,
     /// No address or network.
     #[error(

@@ -137,7 +137,11 @@ impl Resource {
         if !principal.allows_address(intake.client()) {
             return Err(Reason::Address.into());
         }
-        let visit = Visit { worker, principal, address: intake.client() };
+        let visit = Visit {
+            worker,
+            principal,
+            address: intake.client(),
+        };
         Ok(match (self, method) {
             (Resource::All, Method::POST) => visit.give(intake).await?,
             (Resource::All, Method::GET) => visit.list(intake.query()).await?,
@@ -251,8 +255,8 @@ impl Visit<'_> {
         &self,
         errand: impl Future<Output = Result<T, SessionError>> + Send + 'static,
     ) -> Result<T, Reason> {
-        let errand = self.worker.control().spawn(timeout(DEADLINE, errand));
-        match errand.await {
+        let errand = async { timeout(DEADLINE, errand).await };
+        match self.worker.control().spawn(errand).await {
             Ok(Ok(done)) => done.map_err(reason),
             Ok(Err(_)) => Err(Reason::Unavailable(Unavailable::Store)),
             // The panic hook has told of it.
@@ -271,7 +275,9 @@ async fn wish(
         return Err(Reason::Session(SessionProblem::ContentType));
     }
     let bytes = read(body, worker).await?;
-    let wish: Option<Wish> = serde_json::from_slice(&bytes).ok();
+    // serde would take a list for the members in order.
+    let object = bytes.trim_ascii_start().starts_with(b"{");
+    let wish: Option<Wish> = serde_json::from_slice(&bytes).ok().filter(|_| object);
     let wish = wish.ok_or(Reason::Session(SessionProblem::Body))?;
     NewSessionRequest::try_from(wish).map_err(Reason::Session)
 }
@@ -291,7 +297,10 @@ fn after(query: Option<&str>) -> Result<Option<Cursor>, Reason> {
     let Some(query) = query.filter(|query| !query.is_empty()) else {
         return Ok(None);
     };
-    let plain = |text: &&str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'%' && b != b'&');
+    let plain = |text: &&str| {
+        text.bytes()
+            .all(|b| b.is_ascii_graphic() && b != b'%' && b != b'&')
+    };
     let cursor = query.strip_prefix("after=").filter(plain);
     let cursor = cursor.ok_or(Reason::Session(SessionProblem::Body))?;
     Ok(Some(Cursor::new(cursor)))
@@ -310,7 +319,9 @@ impl TryFrom<Wish> for NewSessionRequest {
             scopes: scopes.transpose().map_err(|_| SessionProblem::Body)?,
             ttl: wish.ttl.map(Duration::from_secs),
             idle_timeout: wish.idle_timeout.map(Duration::from_secs),
-            allowed_ips: nets.collect::<Result<_, _>>().map_err(|_| SessionProblem::Body)?,
+            allowed_ips: nets
+                .collect::<Result<_, _>>()
+                .map_err(|_| SessionProblem::Body)?,
             label: wish.label,
         })
     }
@@ -362,7 +373,12 @@ mod tests {
         assert_eq!(of("/auth/sessions/ses_1"), one);
         assert_eq!(of("/auth/sessions/ses_1/"), one);
         assert_eq!(of("/auth/sessions/ses_1/x"), Some(Resource::Unknown));
-        for other in ["/auth/sessionsx", "/auth", "/auth/session", "/v1/auth/sessions"] {
+        for other in [
+            "/auth/sessionsx",
+            "/auth",
+            "/auth/session",
+            "/v1/auth/sessions",
+        ] {
             assert_eq!(of(other), None, "{other}");
         }
     }
