@@ -83,7 +83,8 @@ impl ApiKeys {
         }
         // Between the two looks it may have moved from one to the other.
         let key = self.cache.find(&digest, &self.revocation).await?;
-        self.judge(&*key.ok_or(Failure::Refused(Refusal::Unknown))?)
+        let key = key.ok_or(Failure::Refused(Refusal::Unknown))?;
+        self.judge(&key)
     }
 
     /// Whose key this is, be it good or not.

@@ -57,6 +57,10 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
             Command::List { account, key } => list(cli, &desk, selection(account, key)).await,
             Command::End { id } => end(cli, &desk, id).await,
             Command::EndAll(whose) => {
+                debug_assert!(
+                    whose.everyone || whose.account.is_some() || whose.key.is_some(),
+                    "clap demands one of them"
+                );
                 end_all(cli, &desk, selection(&whose.account, &whose.key)).await
             }
         }
