@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::AppError;
+use super::background;
 use crate::auth::{AccessTokens, Authenticator, Follower, Lease, Revocation};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -69,17 +70,16 @@ impl PolicySource {
     }
 
     /// The policy of another configuration.
-    pub(super) async fn policy(&self, config: &Config) -> Result<Live, AppError> {
+    pub(super) async fn policy(&self, config: &Arc<Config>) -> Result<Live, AppError> {
         let tokens = access_tokens(config, &self.clock, &self.metrics, &self.control).await?;
         self.first.revocation().allow_for(&config.issuers);
         let authenticator = Arc::new(self.first.with_access_tokens(tokens));
-        let upstreams = &config.upstreams;
-        Ok(Live::new(
-            config.gateway.clone(),
-            upstreams,
-            authenticator,
-            &self.metrics,
-        )?)
+        let (config, metrics) = (Arc::clone(config), Arc::clone(&self.metrics));
+        let compiled = background::run(move || {
+            let gateway = config.gateway.clone();
+            Live::new(gateway, &config.upstreams, authenticator, &metrics)
+        });
+        Ok(compiled.await??)
     }
 
     /// The lease on the revocation log.

@@ -127,7 +127,7 @@ pub struct Gateway {
 #[derive(Debug)]
 pub(super) struct Worker {
     live: Arc<Live>,
-    pools: Vec<Pool>,
+    pools: Vec<Rc<Pool>>,
     tokens: Rc<InternalTokens>,
     metrics: Arc<Metrics>,
     desk: Arc<KeyDesk>,
@@ -148,7 +148,7 @@ impl Gateway {
             clock: parts.clock.clone(),
         });
         let live = parts.live.load_full();
-        let worker = Rc::new(Worker::new(live, &tokens, &parts));
+        let worker = Rc::new(Worker::new(live, &tokens, &parts, &[]));
         let worker = RefCell::new(worker);
         Gateway {
             parts,
@@ -175,7 +175,12 @@ impl Gateway {
         let live = self.parts.live.load();
         let mut worker = self.worker.borrow_mut();
         if !Arc::ptr_eq(&live, &worker.live) {
-            *worker = Rc::new(Worker::new(Arc::clone(&live), &self.tokens, &self.parts));
+            *worker = Rc::new(Worker::new(
+                Arc::clone(&live),
+                &self.tokens,
+                &self.parts,
+                &worker.pools,
+            ));
         }
         Rc::clone(&worker)
     }
@@ -200,12 +205,18 @@ impl Gateway {
 }
 
 impl Worker {
-    fn new(live: Arc<Live>, tokens: &Rc<InternalTokens>, parts: &GatewayParts) -> Worker {
-        let pools = live
-            .targets
-            .iter()
-            .map(|target| Pool::new(Arc::clone(target)))
-            .collect();
+    /// Keeps the pools of upstreams that are the same as before: a reload costs no connection.
+    fn new(
+        live: Arc<Live>,
+        tokens: &Rc<InternalTokens>,
+        parts: &GatewayParts,
+        before: &[Rc<Pool>],
+    ) -> Worker {
+        let pool = |target: &Arc<Target>| {
+            let same = before.iter().find(|pool| pool.target().stands_for(target));
+            same.map_or_else(|| Rc::new(Pool::new(Arc::clone(target))), Rc::clone)
+        };
+        let pools = live.targets.iter().map(pool).collect();
         Worker {
             live,
             pools,
