@@ -153,7 +153,7 @@ fn a_wish_beyond_the_parent_is_403_and_a_bad_one_400() {
     assert_eq!(form.status, 400);
     assert_eq!(
         ask(&gateway, "GET", "/auth/sessions", &key, None).body,
-        r#"{"next":null,"sessions":[]}"#
+        r#"{"sessions":[],"next":null}"#
     );
 }
 

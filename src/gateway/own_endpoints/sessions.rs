@@ -90,6 +90,19 @@ struct View<'a> {
     hint: &'a str,
 }
 
+/// One page of a list.
+#[derive(Serialize)]
+struct Listed<'a> {
+    sessions: Vec<View<'a>>,
+    next: Option<&'a str>,
+}
+
+/// How many were ended.
+#[derive(Serialize)]
+struct Ended {
+    ended: usize,
+}
+
 /// Sessions in one page.
 const PAGE: usize = 100;
 /// A second bound around the store's own deadlines.
@@ -191,9 +204,10 @@ impl Visit<'_> {
         let desk = self.desk();
         let page = async move { desk.sessions().list(&owner, after.as_ref(), PAGE).await };
         let page = self.done(page).await?;
-        let sessions: Vec<View<'_>> = page.items.iter().map(View::from).collect();
-        let next = page.next.as_ref().map(Cursor::as_str);
-        let body = serde_json::json!({ "sessions": sessions, "next": next });
+        let body = Listed {
+            sessions: page.items.iter().map(View::from).collect(),
+            next: page.next.as_ref().map(Cursor::as_str),
+        };
         Ok(json(StatusCode::OK, &body))
     }
 
@@ -201,8 +215,8 @@ impl Visit<'_> {
         let (owner, actor) = (SessionOwner::Parent(self.parent()?), self.actor());
         let desk = self.desk();
         let ended = async move { desk.sessions().end_all(&owner, actor).await };
-        let body = serde_json::json!({ "ended": self.done(ended).await?.len() });
-        Ok(json(StatusCode::OK, &body))
+        let ended = self.done(ended).await?.len();
+        Ok(json(StatusCode::OK, &Ended { ended }))
     }
 
     /// The session that the caller shows. Others have none.
