@@ -151,6 +151,7 @@ impl Key {
             client_id: None,
             issuer: None,
             grant: None,
+            jti: None,
             issued_at: record.created_at,
             scopes: record.scopes,
             environment: record.environment,

@@ -202,6 +202,7 @@ mod tests {
             client_id: Some("client-1".into()),
             issuer: Some("https://idp.example".into()),
             grant: Some("grant-1".into()),
+            jti: Some("jti-1".into()),
             issued_at: ISSUED,
             scopes: ScopeSet::empty(),
             environment: Environment::Live,

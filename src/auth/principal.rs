@@ -80,6 +80,8 @@ pub(super) struct Identity {
     pub(super) issuer: Option<String>,
     /// The family of a token's grant.
     pub(super) grant: Option<String>,
+    /// A token's `jti`, as it is denied by; not every one can be a [`CredentialId`].
+    pub(super) jti: Option<String>,
     /// When it was issued; of a session, when its parent was.
     pub(super) issued_at: Timestamp,
     pub(super) scopes: ScopeSet,
@@ -178,6 +180,10 @@ impl Principal {
                 Some(SessionParent::Key(id))
             }
             CredentialKind::AccessToken => {
+                let id = identity.credential_id.as_str();
+                if identity.jti.as_deref().is_some_and(|jti| jti != id) {
+                    return None;
+                }
                 let family = identity.grant.as_deref().map(FamilyId::parse);
                 Some(SessionParent::AccessToken(ParentToken {
                     id: identity.credential_id.clone(),

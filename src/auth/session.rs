@@ -261,6 +261,7 @@ fn identity(record: SessionRecord, key: Option<KeyRecord>) -> Identity {
         client_id: record.client,
         issuer,
         grant,
+        jti: None,
         issued_at,
         scopes: match &key {
             Some(key) => record.scopes.intersection(&key.scopes),

@@ -20,6 +20,8 @@ use super::access_token::AccessTokens;
 use super::scripted_store::{Mood, ScriptedStore};
 use super::*;
 
+mod sessions;
+
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
 const UNKNOWN: Failure = Failure::Refused(Refusal::Unknown);
 const REVOKED: Failure = Failure::Refused(Refusal::Revoked);
@@ -44,12 +46,16 @@ impl Room {
     }
 
     fn closed(control: Handle) -> Room {
+        Room::closed_with(control, no_issuers())
+    }
+
+    fn closed_with(control: Handle, access_tokens: AccessTokens) -> Room {
         let settings = settings();
         let (store, clock) = (Arc::new(ScriptedStore::new()), Clock::manual(NOW));
         let metrics = Metrics::new();
         let (authenticator, follower) = Authenticator::new(
             &settings,
-            no_issuers(),
+            access_tokens,
             Arc::new(Revocation::new(&settings.cache, &[])),
             Arc::clone(&store) as Arc<dyn Store>,
             control,

@@ -96,6 +96,7 @@ mod tests {
             client_id: None,
             issuer: None,
             grant: None,
+            jti: None,
             issued_at: crate::clock::Timestamp::from_secs(0),
             scopes: ScopeSet::parse(scopes).expect("scopes"),
             environment: Environment::Live,

@@ -153,6 +153,7 @@ impl Issuer {
             client_id: claims.client.map(str::to_owned),
             issuer: Some(self.settings.issuer.clone()),
             grant: claims.grant.map(str::to_owned),
+            jti: claims.id.map(str::to_owned),
             issued_at,
             scopes: claims.scopes.clone(),
             environment: Environment::Live,

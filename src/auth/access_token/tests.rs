@@ -134,6 +134,7 @@ async fn a_token_becomes_an_identity_qualified_by_its_issuer() {
         client_id: Some("app".into()),
         issuer: Some(ISSUER.into()),
         grant: Some("g-1".into()),
+        jti: Some("t-1".into()),
         issued_at: Timestamp::from_secs(NOW),
         scopes: crate::scope::ScopeSet::parse("domains:read vps:read").expect("scopes"),
         environment: Environment::Live,
