@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::id::SessionId;
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome};
 use crate::scope::ScopeSet;
@@ -222,6 +222,25 @@ impl SessionDesk {
             let (action, outcome) = (AuditAction::SessionEnd, AuditOutcome::Done);
             self.audit
                 .record(AuditEvent::new(action, actor, outcome).credential(id));
+        }
+        Ok(ended)
+    }
+
+    /// Ends those sessions of an owner that were made up to a moment.
+    pub async fn end_made_until(
+        &self,
+        owner: &SessionOwner,
+        until: Timestamp,
+        actor: Actor,
+    ) -> Result<Vec<SessionId>, SessionError> {
+        let all = self.store.sessions(owner, None, usize::MAX).await?;
+        let old = all
+            .items
+            .into_iter()
+            .filter(|session| session.created_at <= until);
+        let mut ended = Vec::new();
+        for session in old {
+            ended.push(self.end(&session.id, actor).await?.id);
         }
         Ok(ended)
     }

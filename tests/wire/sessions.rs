@@ -4,10 +4,16 @@ use serde_json::{Value, json};
 
 use portcullis::admin::{RotateKeyBody, SessionSelection};
 
+use portcullis::clock::Clock;
+use portcullis::observe::Metrics;
+use portcullis::secret::Secret;
+use portcullis::store::{self, Denial, DenialKind, RedisSettings, StoreSettings};
+
 use crate::support::{
     Answer, FORBIDDEN, Gateway, REDIS_PASSWORD, RedisServer, Setup, UNAUTHORIZED, Upstream,
     eventually,
 };
+use crate::tokens::Issuer;
 
 fn ask(
     gateway: &Gateway,
@@ -291,10 +297,7 @@ fn operators_list_and_end_sessions_on_either_store() {
     let upstream = Upstream::start();
     let redis = RedisServer::start();
     let mut on_redis = Setup::before(upstream.address);
-    on_redis.store = format!(
-        "redis: {{ url: \"{}\", password: {REDIS_PASSWORD} }}",
-        redis.url()
-    );
+    on_redis.store = on(&redis);
     for setup in [Setup::before(upstream.address), on_redis] {
         let gateway = setup.start();
         let (id, key) = gateway.key(&["domains:read"]);
@@ -318,6 +321,180 @@ fn operators_list_and_end_sessions_on_either_store() {
         assert_eq!(ended.ended.len(), 1);
         eventually_refused(&gateway, &two);
     }
+}
+
+/// A gateway on this Redis that trusts this issuer.
+fn trusting(issuer: &Issuer, upstream: &Upstream, redis: &RedisServer) -> Gateway {
+    let mut setup = Setup::before(upstream.address)
+        .extra("access_tokens: [{ issuer: https://idp.example, jwks: jwks.json, audience: api, algorithms: [ES256] }]\n");
+    let folder = Setup::before(upstream.address).start().stop();
+    std::fs::write(folder.path().join("jwks.json"), issuer.jwks()).expect("writable");
+    setup.store = on(redis);
+    Gateway::start_in(folder, &setup.yaml())
+}
+
+fn on(redis: &RedisServer) -> String {
+    format!(
+        "redis: {{ url: \"{}\", password: {REDIS_PASSWORD} }}",
+        redis.url()
+    )
+}
+
+/// Puts a denial on the list, as another gateway of the fleet would.
+fn deny(redis: &RedisServer, kind: DenialKind, id: &str) {
+    let settings = StoreSettings::Redis(RedisSettings {
+        url: redis.url(),
+        username: None,
+        password: Some(Secret::new(REDIS_PASSWORD)),
+        ca: None,
+        timeout: std::time::Duration::from_secs(2),
+    });
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let clock = Clock::system();
+        let store = store::open(&settings, &clock, &Metrics::new()).expect("a store");
+        let (id, at) = (id.into(), clock.now());
+        store
+            .deny(vec![Denial { kind, id, at }])
+            .await
+            .expect("denied");
+    });
+}
+
+#[test]
+fn a_session_of_an_access_token_acts_as_it_lives_no_longer_and_ends_with_it() {
+    let (issuer, upstream, redis) = (Issuer::new(), Upstream::start(), RedisServer::start());
+    let gateway = trusting(&issuer, &upstream, &redis);
+    let now = Clock::system().now().as_secs();
+    let parent = issuer.token(|claims| claims["exp"] = (now + 300).into());
+    let answer = post(&gateway, &parent, &json!({ "ttl": 900 }));
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let given: Value = serde_json::from_str(&answer.body).expect("JSON");
+    let expires_in = given["expires_in"].as_u64().expect("seconds");
+    assert!((280..=300).contains(&expires_in), "{given}");
+    let (token, id) = (
+        given["session_token"].as_str().expect("a token"),
+        given["session_id"].as_str().expect("an id"),
+    );
+    assert_eq!(use_of(&gateway, token), 200);
+    let received = &upstream.received()[0];
+    assert_eq!(received.values("x-auth-method"), ["session"]);
+    assert_eq!(received.values("x-auth-credential-id"), [id]);
+    assert_eq!(
+        received.values("x-auth-subject"),
+        ["https://idp.example|user-7"]
+    );
+    assert_eq!(received.values("x-auth-client-id"), ["app-1"]);
+    let beyond = json!({ "scopes": ["domains:write"] });
+    assert_eq!(post(&gateway, &parent, &beyond).status, 403);
+
+    // Another token of the same user did not give it.
+    let sibling = issuer.token(|claims| claims["jti"] = "jti-2".into());
+    let path = format!("/auth/sessions/{id}");
+    assert_eq!(ask(&gateway, "GET", &path, &sibling, None).status, 404);
+    assert_eq!(ask(&gateway, "GET", &path, &parent, None).status, 200);
+    let (other, _) = session(&gateway, &sibling, &json!({}));
+    assert_eq!(use_of(&gateway, &other), 200);
+
+    deny(&redis, DenialKind::Jti, "jti-1");
+    eventually_refused(&gateway, token);
+    assert_eq!(use_of(&gateway, &other), 200);
+    deny(&redis, DenialKind::Subject, "https://idp.example|user-7");
+    eventually_refused(&gateway, &other);
+}
+
+#[test]
+fn a_token_that_cannot_be_denied_by_its_id_gives_no_session() {
+    let (issuer, upstream, redis) = (Issuer::new(), Upstream::start(), RedisServer::start());
+    let gateway = trusting(&issuer, &upstream, &redis);
+    let odd = issuer.token(|claims| claims["jti"] = "an id with spaces".into());
+    assert_eq!(use_of(&gateway, &odd), 200);
+    assert_eq!(post(&gateway, &odd, &json!({})).status, 403);
+    let nameless = issuer.token(|claims| drop(claims.as_object_mut().map(|it| it.remove("jti"))));
+    assert_eq!(post(&gateway, &nameless, &json!({})).status, 201);
+}
+
+#[test]
+fn row_110_without_the_store_a_session_is_neither_given_nor_half_given() {
+    let upstream = Upstream::start();
+    let mut redis = RedisServer::start();
+    let mut setup = Setup::before(upstream.address);
+    setup.store = on(&redis);
+    let gateway = setup.start();
+    let (_, key) = gateway.key(&["domains:read"]);
+    let (token, id) = session(&gateway, &key, &json!({}));
+    assert_eq!(use_of(&gateway, &token), 200);
+    redis.kill();
+    let path = format!("/auth/sessions/{id}");
+    for (method, path, body) in [
+        ("POST", "/auth/sessions", Some("{}")),
+        ("GET", "/auth/sessions", None),
+        ("DELETE", "/auth/sessions", None),
+        ("DELETE", path.as_str(), None),
+    ] {
+        let answer = ask(&gateway, method, path, &key, body);
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (
+                503,
+                r#"{"error":"service_unavailable","message":"The service is temporarily unavailable"}"#
+            ),
+            "{method} {path}"
+        );
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.header("www-authenticate"), None);
+    }
+    // What is known goes on, what is not known cannot be judged.
+    assert_eq!(use_of(&gateway, &token), 200);
+    let unseen =
+        portcullis::token::OpaqueFormat::new("osir").mint(portcullis::token::OpaqueKind::Session);
+    assert_eq!(use_of(&gateway, unseen.secret.expose()), 503);
+    redis.launch();
+    eventually("there is one session, as before", || {
+        let list = ask(&gateway, "GET", "/auth/sessions", &key, None);
+        (list.status == 200 && list.body.matches("session_id").count() == 1).then_some(())
+    });
+    assert_eq!(use_of(&gateway, unseen.secret.expose()), 401);
+}
+
+#[test]
+fn ttl_and_idle_timeout_hold_at_their_bounds_and_the_config_sets_them() {
+    let upstream = Upstream::start();
+    let gateway = Setup::before(upstream.address)
+        .extra("sessions: { path: /temporary, ttl: 2m, max_ttl: 5m }\n")
+        .start();
+    let (_, key) = gateway.key(&["domains:read"]);
+    let give = |body: Value| {
+        let answer = ask(
+            &gateway,
+            "POST",
+            "/temporary",
+            &key,
+            Some(&body.to_string()),
+        );
+        let given = serde_json::from_str(&answer.body).unwrap_or(Value::Null);
+        (answer.status, given)
+    };
+    for (body, expires_in, idle) in [
+        (json!({}), 120, Value::Null),
+        (json!({ "ttl": 60, "idle_timeout": 60 }), 60, json!(60)),
+        (json!({ "ttl": 300, "idle_timeout": 300 }), 300, json!(300)),
+    ] {
+        let (status, given) = give(body.clone());
+        assert_eq!(status, 201, "{body}");
+        assert_eq!(given["expires_in"], expires_in, "{body}");
+        assert_eq!(given["idle_timeout"], idle, "{body}");
+    }
+    for body in [
+        json!({ "ttl": 59 }),
+        json!({ "ttl": 301 }),
+        json!({ "idle_timeout": 121 }),
+        json!({ "ttl": 60, "idle_timeout": 59 }),
+    ] {
+        assert_eq!(give(body.clone()).0, 400, "{body}");
+    }
+    // The default path is nothing here.
+    assert_eq!(post(&gateway, &key, &json!({})).status, 404);
 }
 
 fn rotation(overlap: u64, request: &str) -> RotateKeyBody {
@@ -377,6 +554,15 @@ fn a_load_runs_through_a_rotation_and_the_old_secret_is_seen() {
         eventually_refused(&gateway, dead);
     }
     assert_eq!(use_of(&gateway, last.key.expose()), 200);
+    // The same wish again ends nothing that came after it.
+    let (later, _) = session(&gateway, last.key.expose(), &json!({}));
+    let again = gateway.operate(async |admin| admin.rotate_key(&id, &rotation(0, "wish-3")).await);
+    let again = again.expect("repeated");
+    assert_eq!(
+        (again.key.expose(), again.sessions_ended),
+        (last.key.expose(), 0)
+    );
+    assert_eq!(use_of(&gateway, &later), 200);
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl KeyDesk {
             return Err(KeyProblem::AnswerLost.into());
         }
         // Also when it is repeated: a crash may have come in between.
-        let sessions_ended = self.end_sessions(id, &rotated, actor).await?;
+        let sessions_ended = self.end_sessions(id, &rotated, is_new, actor).await?;
         let record = self.show(id).await?;
         if is_new {
             self.tell(AuditAction::KeyRotate, actor, &record).await;
@@ -132,13 +132,21 @@ impl KeyDesk {
         &self,
         id: &KeyId,
         rotated: &KeyRotated,
+        is_new: bool,
         actor: Actor,
     ) -> Result<usize, KeyError> {
         if rotated.previous_ends_at > rotated.at {
             return Ok(0);
         }
         let owner = SessionOwner::Parent(SessionParent::Key(id.clone()));
-        match self.sessions.end_all(&owner, actor).await {
+        let ended = if is_new {
+            self.sessions.end_all(&owner, actor).await
+        } else {
+            // Not those that the new secret gave since.
+            let until = rotated.at;
+            self.sessions.end_made_until(&owner, until, actor).await
+        };
+        match ended {
             Ok(ended) => Ok(ended.len()),
             Err(SessionError::Store(error)) => Err(error.into()),
             // Only a wish for one session can be a wrong one.
