@@ -103,7 +103,8 @@ impl Sessions {
         let mut session = self.cache.find(&digest, &self.revocation).await?;
         if let (None, Some(previous)) = (&session, &self.previous) {
             let old = previous.digest(text);
-            session = self.cache.find(&old, &self.revocation).await?;
+            // Boxed: rare.
+            session = Box::pin(self.cache.find(&old, &self.revocation)).await?;
         }
         session.ok_or(Failure::Refused(Refusal::Unknown))
     }

@@ -162,5 +162,5 @@ async fn end_all(cli: &Cli, desk: &Desk, selection: SessionSelection) -> Result<
     if cli.format == Format::Json {
         return output::json(&ended);
     }
-    say(format_args!("{} sessions ended", ended.ended.len()))
+    say(format_args!("sessions ended: {}", ended.ended.len()))
 }
