@@ -33,6 +33,7 @@ pub use body::ResponseBody;
 pub use intake::{Intake, is_known_method};
 pub use limit::Admitted;
 pub use live::{Gateway, GatewayParts, Live, LiveError};
+pub use own_endpoints::OwnEndpoint;
 pub use path::{BadPath, CanonicalPath};
 pub use path_trie::METHODS;
 pub use plaintext::MOST_LOOKUPS;
@@ -84,8 +85,8 @@ impl Handler for Gateway {
             respond::catch_panic(steps).await
         };
         match answer {
-            Some(Ok(Answer::Own(answer))) => respond::own(answer, record),
-            Some(Ok(Answer::Upstream(answer))) => respond::forwarded(answer, record),
+            Some(Ok(Answered::Forwarded(answer))) => respond::forwarded(answer, record),
+            Some(Ok(Answered::Own(answer))) => respond::own(answer, record),
             Some(Err(rejection)) => respond::rejected(&rejection, connection, record),
             None => {
                 self.recorder().metrics.panics.inc();
@@ -106,12 +107,11 @@ impl Handler for Gateway {
     }
 }
 
-/// Who answered.
-enum Answer {
-    /// The gateway itself.
+/// An answer that is no rejection.
+enum Answered {
+    Forwarded(Response<UpstreamBody>),
+    /// Of one of our own endpoints.
     Own(Response<Bytes>),
-    /// An upstream.
-    Upstream(Response<UpstreamBody>),
 }
 
 impl Gateway {
@@ -121,13 +121,14 @@ impl Gateway {
         peer: Rc<TlsPeer>,
         request: Result<Request<Incoming>, Malformed>,
         record: &mut Record,
-    ) -> Result<Answer, Rejection> {
+    ) -> Result<Answered, Rejection> {
         let live = worker.live();
         let intake = accept(live, peer, request?, record)?;
-        if let Some(endpoint) = own_endpoints::resolve(live, &intake) {
-            // Boxed: rare, and large.
-            let answer = Box::pin(endpoint.answer(worker, intake, record)).await;
-            return answer.map(Answer::Own);
+        if let Some(endpoint) = OwnEndpoint::of(live, intake.path()) {
+            // Boxed: rare, and large beside what a forwarded request holds.
+            return Box::pin(endpoint.answer(worker, intake, record))
+                .await
+                .map(Answered::Own);
         }
         let route = resolve(live, &intake, record)?;
         let caller = authenticate(live.authenticator(), &intake, route, record).await?;
@@ -136,8 +137,9 @@ impl Gateway {
         let authorized = authorize::authorize(intake, route, caller, environment)
             .inspect_err(|denied| count_denial(worker, route, denied))?;
         let admitted = limit::admit(authorized, live.settings())?;
-        let answer = forward::forward(admitted, pool, worker.tokens(), record).await;
-        answer.map(Answer::Upstream)
+        forward::forward(admitted, pool, worker.tokens(), record)
+            .await
+            .map(Answered::Forwarded)
     }
 }
 

@@ -46,13 +46,13 @@ pub(super) fn forwarded(
     Response::from_parts(parts, ResponseBody::upstream(body, record))
 }
 
-/// An answer of the gateway's own endpoints. It is about credentials: nobody keeps it.
+/// An own endpoint's answer, with the record that ends with it.
 pub(super) fn own(answer: Response<Bytes>, mut record: Record) -> Response<ResponseBody> {
     let (mut parts, body) = answer.into_parts();
     record.status(parts.status);
-    let headers = &mut parts.headers;
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_REQUEST_ID, record.request_id().clone());
+    parts
+        .headers
+        .insert(X_REQUEST_ID, record.request_id().clone());
     Response::from_parts(parts, ResponseBody::fixed(body, record))
 }
 

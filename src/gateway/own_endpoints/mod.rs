@@ -7,9 +7,11 @@
 
 mod sessions;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -18,11 +20,16 @@ use zeroize::Zeroizing;
 
 use super::live::{Live, Worker};
 use super::record::Record;
-use super::{Intake, Reason, Rejection};
+use super::{Intake, Reason, Rejection, Route};
+use crate::auth::Principal;
 use crate::edge::Malformed;
 
 /// One of the endpoints.
-pub(super) enum OwnEndpoint {
+#[derive(Debug)]
+pub struct OwnEndpoint(Endpoint);
+
+#[derive(Debug)]
+enum Endpoint {
     /// Temporary access.
     Sessions(sessions::Resource),
 }
@@ -30,23 +37,47 @@ pub(super) enum OwnEndpoint {
 /// The longest body, in bytes.
 const BODY: usize = 16 * 1024;
 
-/// The endpoint that a request is for, if it is for one.
-pub(super) fn resolve(live: &Live, intake: &Intake) -> Option<OwnEndpoint> {
-    let sessions = sessions::Resource::of(intake.path(), &live.settings().sessions.path);
-    sessions.map(OwnEndpoint::Sessions)
-}
-
 impl OwnEndpoint {
-    /// Answers.
+    /// The endpoint that a canonical path is for, if it is for one.
+    pub fn of(live: &Live, path: &str) -> Option<OwnEndpoint> {
+        let sessions = sessions::Resource::of(path, &live.settings().sessions.path);
+        Some(OwnEndpoint(Endpoint::Sessions(sessions?)))
+    }
+
+    /// What stands for it where a route is asked for.
+    pub fn route<'a>(&self, live: &'a Live) -> &'a Arc<Route> {
+        match &self.0 {
+            Endpoint::Sessions(_) => live.session_route(),
+        }
+    }
+
+    /// Whether it is there and takes this method.
+    pub fn takes(&self, method: &Method) -> Result<(), Rejection> {
+        match &self.0 {
+            Endpoint::Sessions(resource) => resource.takes(method),
+        }
+    }
+
+    /// Whether it serves this caller. What the store knows is not asked.
+    pub fn serves(&self, principal: &Principal) -> Result<(), Reason> {
+        match &self.0 {
+            Endpoint::Sessions(resource) => resource.serves(principal),
+        }
+    }
+
+    /// Answers. Nobody keeps it: it is about credentials.
     pub(super) async fn answer(
         self,
         worker: &Worker,
         intake: Intake,
         record: &mut Record,
     ) -> Result<Response<Bytes>, Rejection> {
-        match self {
-            OwnEndpoint::Sessions(resource) => resource.answer(worker, intake, record).await,
-        }
+        let mut answer = match self.0 {
+            Endpoint::Sessions(resource) => resource.answer(worker, intake, record).await?,
+        };
+        let no_store = HeaderValue::from_static("no-store");
+        answer.headers_mut().insert(CACHE_CONTROL, no_store);
+        Ok(answer)
     }
 }
 

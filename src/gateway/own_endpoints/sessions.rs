@@ -129,6 +129,28 @@ impl Resource {
         }
     }
 
+    /// 404 and 405 come before 401, as everywhere.
+    pub(super) fn takes(&self, method: &Method) -> Result<(), Rejection> {
+        match (self, method) {
+            (Resource::Unknown, _) => Err(Reason::NotFound.into()),
+            (_, &Method::DELETE | &Method::GET) | (Resource::All, &Method::POST) => Ok(()),
+            _ => Err(Rejection::method(HeaderValue::from_static(self.allow()))),
+        }
+    }
+
+    /// A session gives and lists none, and knows only itself; only a session is the current one.
+    pub(super) fn serves(&self, principal: &Principal) -> Result<(), Reason> {
+        let is_parent = principal.as_parent().is_some();
+        let session = principal.session_id();
+        let (serves, otherwise) = match self {
+            Resource::All => (is_parent, Reason::Session(SessionProblem::Chained)),
+            Resource::Current => (session.is_some(), Reason::NotFound),
+            Resource::One(id) => (is_parent || session.as_ref() == Some(id), Reason::NotFound),
+            Resource::Unknown => (false, Reason::NotFound),
+        };
+        if serves { Ok(()) } else { Err(otherwise) }
+    }
+
     pub(super) async fn answer(
         self,
         worker: &Worker,
@@ -138,11 +160,7 @@ impl Resource {
         let (live, route) = (worker.live(), worker.live().session_route());
         record.route(route);
         let method = intake.method.clone();
-        match (&self, &method) {
-            (Resource::Unknown, _) => return Err(Reason::NotFound.into()),
-            (_, &Method::DELETE | &Method::GET) | (Resource::All, &Method::POST) => {}
-            _ => return Err(Rejection::method(HeaderValue::from_static(self.allow()))),
-        }
+        self.takes(&method)?;
         let caller = authenticate(live.authenticator(), &intake, route, record).await?;
         let Caller::Known(principal) = caller else {
             return Err(Reason::Internal.into());
@@ -150,6 +168,8 @@ impl Resource {
         if !principal.allows_address(intake.client()) {
             return Err(Reason::Address.into());
         }
+        // Before the body: who can get none need not send one.
+        self.serves(&principal)?;
         let visit = Visit {
             worker,
             principal,
@@ -177,8 +197,6 @@ struct Visit<'a> {
 
 impl Visit<'_> {
     async fn give(&self, intake: Intake) -> Result<Response<Bytes>, Reason> {
-        // Before the body: who can get none need not send one.
-        self.parent()?;
         let wish = wish(&intake.headers, intake.body, self.worker).await?;
         let (principal, actor) = (self.principal.clone(), self.actor());
         let settings = self.worker.live().settings().sessions.clone();
