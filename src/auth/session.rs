@@ -184,7 +184,7 @@ impl Kept for Session {
             Some(_) => store.last_seen(vec![digest]).await?.pop().flatten(),
             None => None,
         };
-        Ok(Some(Session::new(digest, record, key, seen)))
+        Ok(Some(Session::new(digest, record, key.as_ref(), seen)))
     }
 
     fn succeed(&mut self, before: &Session) {
@@ -197,7 +197,7 @@ impl Session {
     fn new(
         digest: Digest,
         record: SessionRecord,
-        key: Option<KeyRecord>,
+        key: Option<&KeyRecord>,
         seen: Option<Timestamp>,
     ) -> Session {
         let sight = Sight::default();
@@ -210,7 +210,7 @@ impl Session {
             digest,
             id: record.id.clone(),
             standing: ended(record.ended_at),
-            parent: match (&record.parent, &key) {
+            parent: match (&record.parent, key) {
                 (SessionParent::Key(id), Some(key)) => Parent::Key {
                     id: id.to_string(),
                     standing: ended(key.revoked_at),
@@ -241,7 +241,7 @@ impl Session {
 }
 
 /// What session and parent have in common.
-fn identity(record: SessionRecord, key: Option<KeyRecord>) -> Identity {
+fn identity(record: SessionRecord, key: Option<&KeyRecord>) -> Identity {
     let (issuer, grant, issued_at) = match &record.parent {
         SessionParent::AccessToken(token) => (
             Some(token.issuer.clone()),
@@ -249,11 +249,11 @@ fn identity(record: SessionRecord, key: Option<KeyRecord>) -> Identity {
             token.issued_at,
         ),
         SessionParent::Key(_) | SessionParent::Login(_) => {
-            let made = key.as_ref().map(|key| key.created_at);
+            let made = key.map(|key| key.created_at);
             (None, None, made.unwrap_or(record.created_at))
         }
     };
-    let ends = key.as_ref().and_then(|key| key.expires_at);
+    let ends = key.and_then(|key| key.expires_at);
     Identity {
         kind: CredentialKind::Session,
         credential_id: CredentialId::from(&record.id),
@@ -264,16 +264,16 @@ fn identity(record: SessionRecord, key: Option<KeyRecord>) -> Identity {
         grant,
         jti: None,
         issued_at,
-        scopes: match &key {
+        scopes: match key {
             Some(key) => record.scopes.intersection(&key.scopes),
             None => record.scopes,
         },
         environment: record.environment,
-        allowed_ips: match &key {
+        allowed_ips: match key {
             Some(key) => narrowed(record.allowed_ips, &key.allowed_ips),
             None => record.allowed_ips,
         },
-        not_before: key.as_ref().and_then(|key| key.not_before),
+        not_before: key.and_then(|key| key.not_before),
         expires_at: Some(ends.map_or(record.expires_at, |end| end.min(record.expires_at))),
     }
 }
