@@ -84,7 +84,12 @@ impl Sessions {
         access_tokens: &AccessTokens,
     ) -> Result<Principal, Failure> {
         self.revocation.require_fresh()?;
-        let session = self.find(text).await?;
+        let digest = self.pepper.digest(text);
+        let session = match self.cache.find(&digest, &self.revocation).await? {
+            Some(session) => session,
+            // Boxed: rare.
+            None => Box::pin(self.find_by_previous(text)).await?,
+        };
         match self.judge(&session, access_tokens) {
             Err(Failure::Refused(Refusal::Idle)) if session.loaded_at.elapsed() >= IDLE_RECHECK => {
                 // Boxed: rare, and large.
@@ -98,15 +103,12 @@ impl Sessions {
         }
     }
 
-    async fn find(&self, text: &str) -> Result<Arc<Session>, Failure> {
-        let digest = self.pepper.digest(text);
-        let mut session = self.cache.find(&digest, &self.revocation).await?;
-        if let (None, Some(previous)) = (&session, &self.previous) {
-            let old = previous.digest(text);
-            // Boxed: rare.
-            session = Box::pin(self.cache.find(&old, &self.revocation)).await?;
-        }
-        session.ok_or(Failure::Refused(Refusal::Unknown))
+    /// The store may still know it by the pepper before.
+    async fn find_by_previous(&self, text: &str) -> Result<Arc<Session>, Failure> {
+        let unknown = Failure::Refused(Refusal::Unknown);
+        let old = self.previous.as_ref().ok_or(unknown)?.digest(text);
+        let session = self.cache.find(&old, &self.revocation).await?;
+        session.ok_or(unknown)
     }
 
     fn judge(&self, session: &Session, access_tokens: &AccessTokens) -> Result<Principal, Failure> {
