@@ -49,7 +49,7 @@ async fn a_key_is_made_listed_shown_and_revoked_over_the_socket() {
 
     let made = client.create_key(&wish("acct_1", &["domains:read"])).await;
     let made = made.expect("made");
-    let shown = client.key(&made.id).await.expect("there");
+    let shown = client.key(&made.id).await.expect("there").key;
     assert_eq!(shown.scopes.to_string(), "domains:read");
     assert_eq!(shown.created_at, "2026-09-21T14:13:20.123Z");
     let listed = client.keys(None, 100, None).await.expect("a list");
@@ -78,7 +78,7 @@ async fn row_109_the_secret_is_in_the_answer_to_its_creation_and_nowhere_else() 
     let body = made.key.expose().rsplit('_').next().expect("a body");
     let lines = house.audit_lines().await;
     let listed = client.keys(None, 100, None).await.expect("a list");
-    let shown = client.key(&made.id).await.expect("there");
+    let shown = client.key(&made.id).await.expect("there").key;
     for text in [
         format!("{lines:?}"),
         serde_json::to_string(&listed).expect("JSON"),

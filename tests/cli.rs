@@ -9,9 +9,15 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::clock::Clock;
+use portcullis::clock::{Clock, Timestamp};
+use portcullis::id::{AccountId, KeyId, SessionId};
 use portcullis::observe::Metrics;
-use portcullis::store::{self, StoreSettings};
+use portcullis::scope::ScopeSet;
+use portcullis::secret::Pepper;
+use portcullis::store::{
+    self, CreateSession, NewSession, SessionParent, SessionRecord, StoreSettings, Touch,
+};
+use portcullis::token::{OpaqueFormat, OpaqueKind};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
@@ -827,4 +833,359 @@ fn plain_http(address: SocketAddr, request: &str) -> String {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("an answer");
     String::from_utf8(answer).expect("text")
+}
+
+/// The same configuration with an admin socket, for a gateway that runs.
+fn with_admin() -> String {
+    CONFIG.replace("admin: off", "admin: unix:data/admin.sock")
+}
+
+impl Home {
+    /// A key that may read domains: its id and secret.
+    fn key(&self) -> (String, String) {
+        let arguments = [
+            "--account",
+            "acct_1",
+            "--name",
+            "n",
+            "--scope",
+            "domains:read",
+            "--format",
+            "json",
+        ];
+        let made = self.run(&[&["key", "create"], &arguments[..]].concat());
+        let made = made.succeeds().json();
+        (text(&made["id"]), text(&made["key"]))
+    }
+
+    /// Does something with the store, while nothing else has it.
+    fn with_store<T>(&self, work: impl AsyncFnOnce(Arc<dyn store::Store>) -> T) -> T {
+        let path = self.path("data/keys.redb");
+        let settings = StoreSettings::Embedded { path };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let store = store::open(&settings, &Clock::system(), &Metrics::new()).expect("opens");
+            work(store).await
+        })
+    }
+
+    /// As the gateway gives one: its id and token.
+    fn session(&self, key: &str) -> (String, String) {
+        let now = Clock::system().now();
+        let minted = OpaqueFormat::new("osir").mint(OpaqueKind::Session);
+        let token = minted.secret.expose().to_owned();
+        let record = SessionRecord {
+            id: SessionId::random(),
+            parent: SessionParent::Key(KeyId::parse(key).expect("an id")),
+            subject: "acct_1".into(),
+            account: AccountId::parse("acct_1").ok(),
+            client: None,
+            environment: store::Environment::Live,
+            scopes: ScopeSet::parse("domains:read").expect("scopes"),
+            created_at: now,
+            expires_at: now.plus(Duration::from_secs(3600)),
+            idle_timeout: None,
+            ended_at: None,
+            allowed_ips: Vec::new(),
+            label: "CI".into(),
+            hint: minted.hint,
+        };
+        let id = record.id.to_string();
+        let new = NewSession {
+            digest: pepper().digest(minted.secret.expose()),
+            record,
+            cap: 100,
+        };
+        let created = self.with_store(async |store| store.create_session(new).await);
+        assert_eq!(created.expect("written"), CreateSession::Created);
+        (id, token)
+    }
+
+    /// What becomes of a request with this key.
+    fn verdict(&self, key: &str) -> String {
+        let explain = [
+            "explain",
+            "GET",
+            "/v1/domains",
+            "--key",
+            "-",
+            "--format",
+            "json",
+        ];
+        let told = self.run_with_input(&explain, &format!("{key}\n")).json();
+        text(&told["verdict"])
+    }
+
+    fn audit_lines(&self, event: &str) -> usize {
+        let event = format!("\"event\":\"{event}\"");
+        self.read("data/audit.jsonl").matches(&event).count()
+    }
+}
+
+fn pepper() -> Pepper {
+    Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong")
+}
+
+/// `key rotate` in full: the same whether or not the gateway runs.
+fn rotates(home: &Home, id: &str, old: &str) {
+    let rotate = |overlap: &str, request: &str| {
+        home.run(&[
+            "key",
+            "rotate",
+            id,
+            "--overlap",
+            overlap,
+            "--request-id",
+            request,
+            "--format",
+            "json",
+        ])
+    };
+    let first = rotate("1h", "wish-1").succeeds();
+    let rotated = first.json();
+    let new = text(&rotated["key"]);
+    assert_eq!(text(&rotated["id"]), id);
+    assert!(new.starts_with("osir_live_") && new != old, "{rotated}");
+    assert_eq!(rotated["scopes"], serde_json::json!(["domains:read"]));
+    let again = rotate("1h", "wish-1").succeeds();
+    assert_eq!(
+        again.stdout(),
+        first.stdout(),
+        "the same wish, the same answer"
+    );
+    assert_eq!(home.audit_lines("key_rotate"), 1);
+    for key in [old, &new] {
+        eventually(|| (home.verdict(key) == "allow").then_some(()));
+    }
+    let third = rotate("1h", "wish-2");
+    assert_eq!((third.code(), third.stdout()), (1, String::new()));
+    assert!(
+        third
+            .stderr()
+            .contains("two secrets of this key work until"),
+        "{third:?}"
+    );
+    let shown = home.run(&["key", "show", id, "--format", "json"]);
+    let shown = shown.succeeds().json();
+    assert_eq!(
+        shown["rotation"]["previous_ends_at"],
+        rotated["previous_ends_at"]
+    );
+    assert!(!shown.to_string().contains(&new), "{shown}");
+
+    let last = rotate("0s", "wish-3").succeeds().json();
+    assert_eq!(home.audit_lines("key_rotate"), 2);
+    for dead in [old, &new] {
+        eventually(|| (home.verdict(dead) == "deny").then_some(()));
+    }
+    eventually(|| (home.verdict(&text(&last["key"])) == "allow").then_some(()));
+    assert_eq!(rotate("31d", "wish-4").code(), 1, "30 days at most");
+    home.run(&["key", "revoke", id]).succeeds();
+    assert_eq!(rotate("0s", "wish-5").code(), 1, "a revoked key stays so");
+}
+
+#[test]
+fn a_key_is_rotated_with_the_gateway_stopped() {
+    let home = Home::build();
+    let (id, old) = home.key();
+    rotates(&home, &id, &old);
+}
+
+#[test]
+fn a_key_is_rotated_with_the_gateway_running() {
+    let home = Home::build();
+    home.write("gateway.yaml", &with_admin());
+    let (id, old) = home.key();
+    let _served = Served::start(&home);
+    rotates(&home, &id, &old);
+}
+
+#[test]
+fn key_show_tells_when_the_old_secret_was_last_seen() {
+    let home = Home::build();
+    let (id, old) = home.key();
+    home.run(&["key", "rotate", &id]).succeeds();
+    let shown = || {
+        let shown = home.run(&["key", "show", &id, "--format", "json"]);
+        shown.succeeds().json()["rotation"].clone()
+    };
+    assert_eq!(shown()["previous_last_seen"], Value::Null);
+    let seen_at = Timestamp::from_secs(1_790_000_000);
+    let touch = Touch {
+        digest: pepper().digest(&old),
+        seen_at,
+        keep_until: None,
+    };
+    let touched = home.with_store(async |store| store.touch(vec![touch]).await);
+    touched.expect("written");
+    assert_eq!(
+        (&shown()["previous_last_seen"], &shown()["last_seen"]),
+        (&Value::from(seen_at.to_string()), &Value::Null)
+    );
+}
+
+#[test]
+fn a_rotation_for_people_shows_the_secret_on_stdout_once() {
+    let home = Home::build();
+    let (id, _) = home.key();
+    let run = home.run(&["key", "rotate", &id]).succeeds();
+    assert_eq!(run.stdout().matches("osir_live_").count(), 1);
+    assert!(!run.stderr().contains("osir_live_"), "{run:?}");
+    for arguments in [
+        &["key", "rotate"][..],
+        &["key", "rotate", &id, "--overlap", "soon"],
+        &["key", "rotate", &id, "--request-id", "a b"],
+        &["session", "end-all"],
+        &["session", "end-all", "--everyone", "--key", &id],
+        &["session", "end"],
+    ] {
+        assert_eq!(home.run(arguments).code(), 2, "{arguments:?}");
+    }
+}
+
+/// `session list|end|end-all`: the same whether or not the gateway runs.
+fn ends_sessions(home: &Home, (one, other): (&str, &str), sessions: &[String; 4]) {
+    let listed = |arguments: &[&str]| {
+        let mut all = vec!["session", "list", "--format", "json"];
+        all.extend(arguments);
+        let list = home.run(&all).succeeds().json();
+        let ids = list.as_array().expect("a list").iter();
+        let mut ids: Vec<String> = ids.map(|session| text(&session["id"])).collect();
+        ids.sort();
+        ids
+    };
+    let sorted = |ids: &[String]| {
+        let mut ids = ids.to_vec();
+        ids.sort();
+        ids
+    };
+    assert_eq!(listed(&[]), sorted(sessions));
+    assert_eq!(listed(&["--key", one]), sorted(&sessions[..3]));
+    assert_eq!(listed(&["--key", other]), sessions[3..]);
+    assert_eq!(listed(&["--account", "acct_2"]), [""; 0]);
+    let table = home.run(&["session", "list"]).succeeds().stdout();
+    assert!(
+        table.starts_with("ID") && table.contains(&sessions[0]) && table.contains("CI"),
+        "{table}"
+    );
+
+    let end = ["session", "end", &sessions[0], "--format", "json"];
+    let ended = home.run(&end).succeeds().json();
+    assert!(ended["ended_at"].is_string(), "{ended}");
+    assert_eq!(
+        home.run(&end).succeeds().json()["ended_at"],
+        ended["ended_at"],
+        "to repeat it is safe"
+    );
+    assert_eq!(listed(&["--key", one]), sorted(&sessions[1..3]));
+    let unknown = home.run(&["session", "end", "ses_none"]);
+    assert_eq!(
+        (unknown.code(), unknown.stderr().trim()),
+        (1, "error: there is no session ses_none")
+    );
+
+    let all = ["session", "end-all", "--key", one, "--format", "json"];
+    let ended = home.run(&all).succeeds().json();
+    assert_eq!(ended["ended"].as_array().map(Vec::len), Some(2), "{ended}");
+    assert_eq!(listed(&[]), sessions[3..]);
+    let rest = home.run(&["session", "end-all", "--everyone"]).succeeds();
+    assert_eq!(rest.stdout(), "sessions ended: 1\n");
+    assert_eq!(listed(&[]), [""; 0]);
+    assert_eq!(home.audit_lines("session_end"), 4);
+}
+
+/// Two keys, three sessions of the one and one of the other.
+fn with_sessions(home: &Home) -> ((String, String), [String; 4]) {
+    let ((one, _), (other, _)) = (home.key(), home.key());
+    let sessions = [&one, &one, &one, &other].map(|key| home.session(key).0);
+    ((one, other), sessions)
+}
+
+#[test]
+fn sessions_are_listed_and_ended_with_the_gateway_stopped() {
+    let home = Home::build();
+    let ((one, other), sessions) = with_sessions(&home);
+    ends_sessions(&home, (&one, &other), &sessions);
+}
+
+#[test]
+fn sessions_are_listed_and_ended_with_the_gateway_running() {
+    let home = Home::build();
+    home.write("gateway.yaml", &with_admin());
+    let ((one, other), sessions) = with_sessions(&home);
+    let _served = Served::start(&home);
+    ends_sessions(&home, (&one, &other), &sessions);
+}
+
+#[test]
+fn routes_and_explain_know_the_session_endpoints() {
+    let home = Home::build();
+    let (id, key) = home.key();
+    let (session, token) = home.session(&id);
+    let routes = home.run(&["routes", "--format", "json"]).succeeds().json();
+    assert_eq!(
+        routes[1],
+        serde_json::json!({
+            "route": "own:sessions", "hosts": "*", "methods": "DELETE GET POST",
+            "path": "/auth/sessions/**", "access": "any valid credential",
+            "upstream": "(the gateway itself)",
+        })
+    );
+    let own = format!("/auth/sessions/{session}");
+    for (method, path, kind, shown, status, reason) in [
+        ("POST", "/auth/sessions", "--key", &key, 200, Value::Null),
+        ("PUT", "/auth/sessions", "--key", &key, 405, "method".into()),
+        ("GET", &own, "--key", &key, 200, Value::Null),
+        ("GET", &own, "--token", &token, 200, Value::Null),
+        (
+            "GET",
+            "/auth/sessions/current",
+            "--key",
+            &key,
+            404,
+            "not_found".into(),
+        ),
+        (
+            "DELETE",
+            "/auth/sessions/current",
+            "--token",
+            &token,
+            200,
+            Value::Null,
+        ),
+        (
+            "POST",
+            "/auth/sessions",
+            "--token",
+            &token,
+            403,
+            "session_chained".into(),
+        ),
+        (
+            "GET",
+            "/auth/sessions/a/b",
+            "--key",
+            &key,
+            404,
+            "not_found".into(),
+        ),
+        (
+            "GET",
+            "/auth/sessionsx",
+            "--key",
+            &key,
+            404,
+            "not_found".into(),
+        ),
+    ] {
+        let explain = ["explain", method, path, kind, "-", "--format", "json"];
+        let told = home.run_with_input(&explain, &format!("{shown}\n")).json();
+        assert_eq!(
+            (&told["status"], &told["reason"]),
+            (&status.into(), &reason),
+            "{method} {path} {kind}: {told}"
+        );
+    }
 }

@@ -613,6 +613,7 @@ fn everything() -> [Value; 2] {
             "audience": "api", "algorithms": ["RS256", "Ed25519"], "token_type": "any",
             "clock_skew": "1s", "max_lifetime": "1h", "revocation": "none",
         }],
+        "sessions": { "path": "/sessions", "ttl": "1h", "max_ttl": "2h" },
         "trusted_proxies": ["10.0.0.0/8", "::1"],
         "limits": {
             "connections": 1, "connections_per_address": 1, "header_bytes": "64KiB", "header_count": 1,
@@ -629,6 +630,7 @@ fn everything() -> [Value; 2] {
         .expect("a map")
         .extend(rest.as_object().expect("a map").clone());
     one["credentials"]["checksum"] = json!("optional");
+    one["credentials"]["previous_pepper"] = json!({ "file": "data/pepper-before" });
     one["credentials"]["cache"] =
         json!({ "capacity": 1, "fresh": "1s", "stale": "3s", "negative": "1s" });
     one["upstreams"]["domains"] = json!({
@@ -700,6 +702,7 @@ fn uncommented(text: &str) -> String {
 // Files.
 
 const PEPPER: &str = "7d1f0b6a93c2e85f4b7a6c1d2e3f40516273849a5b6c7d8e9fa0b1c2d3e4f506";
+const PEPPER_BEFORE: &str = "e1d2c3b4a5968778695a4b3c2d1e0f00e1d2c3b4a5968778695a4b3c2d1e0f11";
 const TOKEN: &str = "a token of more than sixteen characters";
 
 /// A folder with the files that the configurations name.
@@ -726,6 +729,7 @@ impl Folder {
         folder.write("data/not-jwks.json", br#"{"keys":[]}"#);
         folder.write("data/empty", b"");
         folder.write("data/pepper", PEPPER.as_bytes());
+        folder.write("data/pepper-before", PEPPER_BEFORE.as_bytes());
         folder.write("data/pepper-short", b"0123456789abcdef0123456789abcde\n");
         folder.write("data/pepper-weak", &[b'a'; 64]);
         folder.write("data/admin-token", TOKEN.as_bytes());

@@ -59,6 +59,7 @@ pub(crate) fn credentials() -> CredentialSettings {
         realm: "bench".into(),
         prefix: "osir".into(),
         pepper: Pepper::new(PEPPER).expect("it is long enough"),
+        previous_pepper: None,
         checksum: Checksum::Required,
         cache: CacheSettings {
             capacity: CACHE_CAPACITY as u64,

@@ -20,14 +20,16 @@ use zeroize::Zeroizing;
 use super::door::Door;
 use super::listener::{Listener, Service, json, serve};
 use super::live::LiveGateway;
+use super::page::Page;
 use super::problem::AdminProblem;
 use super::socket::{self, SocketFile};
 use super::wire::{
-    BodyProblem, CreatedKey, ExplainBody, KeyList, KeyView, NewKeyBody, Revocation, RevokedKey,
+    BodyProblem, CreatedKey, ExplainBody, KeyDetails, KeyList, KeyView, NewKeyBody, Revocation,
+    RevokedKey, RotateKeyBody, RotatedKeyView,
 };
-use super::{AdminAddress, AdminError};
+use super::{AdminAddress, AdminError, sessions};
 use crate::auth::{Import, KeyDesk, KeyError, NewKeyRequest};
-use crate::id::{AccountId, KeyId};
+use crate::id::KeyId;
 use crate::observe::Actor;
 use crate::policy::ExplainRequest;
 use crate::secret::Secret;
@@ -48,8 +50,6 @@ const BODY: usize = 64 * 1024;
 const IMPORT: usize = 64 * 1024 * 1024;
 /// For a JSON body to be there, and between two pieces of an import.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
-/// Keys in one page.
-const PAGE: usize = 1000;
 
 impl AdminListener {
     /// Binds. On TCP the address must be a loopback one, and there must be a token.
@@ -131,7 +131,9 @@ enum Resource {
     Keys,
     Reload,
     Revoke(KeyId),
+    Rotate(KeyId),
     Routes,
+    Sessions(sessions::Resource),
 }
 
 impl Resource {
@@ -144,6 +146,10 @@ impl Resource {
             ["v1", "keys", "import"] => Ok(Resource::Import),
             ["v1", "keys", id] => key(id).map(Resource::Key),
             ["v1", "keys", id, "revoke"] => key(id).map(Resource::Revoke),
+            ["v1", "keys", id, "rotate"] => key(id).map(Resource::Rotate),
+            ["v1", "sessions", rest @ ..] => {
+                sessions::Resource::parse(rest).map(Resource::Sessions)
+            }
             ["v1", "reload"] => Ok(Resource::Reload),
             ["v1", "routes"] => Ok(Resource::Routes),
             _ => Err(AdminProblem::Path),
@@ -176,12 +182,23 @@ impl Api {
             (Resource::Keys, &Method::POST) => self.create(actor, request).await,
             (Resource::Reload, &Method::POST) => self.reload().await,
             (Resource::Revoke(id), &Method::POST) => self.revoke(actor, &id).await,
+            (Resource::Rotate(id), &Method::POST) => self.rotate(actor, &id, request).await,
+            (Resource::Sessions(resource), _) => {
+                resource
+                    .carry_out(self.desk.sessions(), actor, request)
+                    .await
+            }
             (Resource::Routes, &Method::GET) => Ok(ok(&self.gateway.routes())),
             (Resource::Keys, _) => Err(AdminProblem::Method("GET, POST")),
             (Resource::Key(_) | Resource::Routes, _) => Err(AdminProblem::Method("GET")),
-            (Resource::Explain | Resource::Import | Resource::Reload | Resource::Revoke(_), _) => {
-                Err(AdminProblem::Method("POST"))
-            }
+            (
+                Resource::Explain
+                | Resource::Import
+                | Resource::Reload
+                | Resource::Revoke(_)
+                | Resource::Rotate(_),
+                _,
+            ) => Err(AdminProblem::Method("POST")),
         }
     }
 
@@ -206,7 +223,19 @@ impl Api {
 
     async fn show(&self, id: &KeyId) -> Result<Response<Full<Bytes>>, AdminProblem> {
         let record = self.desk.show(id).await?;
-        Ok(ok(&KeyView::from(&record)))
+        let rotation = self.desk.rotation(id).await?;
+        Ok(ok(&KeyDetails::new(&record, rotation)))
+    }
+
+    async fn rotate(
+        &self,
+        actor: Actor,
+        id: &KeyId,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        let body: RotateKeyBody = read(request).await?;
+        let rotated = self.desk.rotate(id, body.try_into()?, actor).await?;
+        Ok(ok(&RotatedKeyView::from(rotated)))
     }
 
     async fn revoke(
@@ -265,73 +294,10 @@ async fn take_over(import: &mut Import<'_>, mut body: Incoming) -> Result<(), Ad
     Ok(())
 }
 
-/// Which part of a list is asked for.
-struct Page {
-    after: Option<KeyId>,
-    account: Option<AccountId>,
-    limit: usize,
-}
-
-impl Page {
-    /// Ids have no character that a query would encode, except in foreign accounts: those come
-    /// percent-encoded.
-    fn parse(query: &str) -> Result<Page, AdminProblem> {
-        let mut page = Page {
-            after: None,
-            account: None,
-            limit: 100,
-        };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value =
-                decode(value).ok_or(AdminProblem::Query("the query is not well encoded"))?;
-            match name {
-                "after" => {
-                    let id = KeyId::parse(&value);
-                    page.after = Some(id.map_err(|_| AdminProblem::Query("after: not a key id"))?);
-                }
-                "account" => {
-                    let id = AccountId::parse(&value);
-                    let id = id.map_err(|_| AdminProblem::Query("account: not an account id"))?;
-                    page.account = Some(id);
-                }
-                "limit" => {
-                    let limit = value
-                        .parse()
-                        .ok()
-                        .filter(|limit| (1..=PAGE).contains(limit));
-                    page.limit = limit.ok_or(AdminProblem::Query("limit: from 1 to 1000"))?;
-                }
-                _ => {
-                    return Err(AdminProblem::Query(
-                        "only after, account and limit are known",
-                    ));
-                }
-            }
-        }
-        Ok(page)
-    }
-}
-
-/// RFC 3986 §2.1.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        if *first == b'%' {
-            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = &tail[2..];
-        } else {
-            bytes.push(*first);
-            rest = tail;
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 /// Reads a whole JSON body.
-async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, AdminProblem> {
+pub(super) async fn read<T: DeserializeOwned>(
+    request: Request<Incoming>,
+) -> Result<T, AdminProblem> {
     let body = collect(request.into_body());
     let bytes = tokio::time::timeout(BODY_DEADLINE, body)
         .await
@@ -368,7 +334,7 @@ async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, AdminProblem> {
     }
 }
 
-fn ok(body: &impl Serialize) -> Response<Full<Bytes>> {
+pub(super) fn ok(body: &impl Serialize) -> Response<Full<Bytes>> {
     json(StatusCode::OK, render(body))
 }
 

@@ -18,9 +18,13 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::AdminAddress;
-use super::wire::{CreatedKey, ExplainBody, KeyList, KeyView, NewKeyBody, RevokedKey};
+use super::sessions::{EndedSessions, SessionList, SessionSelection, SessionView};
+use super::wire::{
+    CreatedKey, ExplainBody, KeyDetails, KeyList, NewKeyBody, RevokedKey, RotateKeyBody,
+    RotatedKeyView,
+};
 use crate::auth::ImportReport;
-use crate::id::{AccountId, KeyId};
+use crate::id::{AccountId, KeyId, SessionId};
 use crate::policy::ExplainRequest;
 use crate::secret::Secret;
 
@@ -137,7 +141,7 @@ impl AdminClient {
     }
 
     /// `GET /v1/keys/{id}`.
-    pub async fn key(&self, id: &KeyId) -> Result<KeyView, ClientError> {
+    pub async fn key(&self, id: &KeyId) -> Result<KeyDetails, ClientError> {
         let path = format!("/v1/keys/{}", encode(id.as_str()));
         self.call(Method::GET, &path, None).await
     }
@@ -146,6 +150,49 @@ impl AdminClient {
     pub async fn revoke_key(&self, id: &KeyId) -> Result<RevokedKey, ClientError> {
         let path = format!("/v1/keys/{}/revoke", encode(id.as_str()));
         self.call(Method::POST, &path, Some(Vec::new())).await
+    }
+
+    /// `POST /v1/keys/{id}/rotate`.
+    pub async fn rotate_key(
+        &self,
+        id: &KeyId,
+        body: &RotateKeyBody,
+    ) -> Result<RotatedKeyView, ClientError> {
+        let path = format!("/v1/keys/{}/rotate", encode(id.as_str()));
+        let body = serde_json::to_vec(body).expect("this type has no failing parts");
+        self.call(Method::POST, &path, Some(body)).await
+    }
+
+    /// `GET /v1/sessions`.
+    pub async fn sessions(
+        &self,
+        selection: &SessionSelection,
+        after: Option<&str>,
+    ) -> Result<SessionList, ClientError> {
+        let whose = match selection {
+            SessionSelection::Account(id) => format!("account={}", encode(id.as_str())),
+            SessionSelection::Everyone => String::new(),
+            SessionSelection::Key(id) => format!("key={}", encode(id.as_str())),
+        };
+        let after = after.map_or(String::new(), |after| format!("&after={}", encode(after)));
+        self.call(Method::GET, &format!("/v1/sessions?{whose}{after}"), None)
+            .await
+    }
+
+    /// `POST /v1/sessions/{id}/end`.
+    pub async fn end_session(&self, id: &SessionId) -> Result<SessionView, ClientError> {
+        let path = format!("/v1/sessions/{}/end", encode(id.as_str()));
+        self.call(Method::POST, &path, Some(Vec::new())).await
+    }
+
+    /// `POST /v1/sessions/end`.
+    pub async fn end_sessions(
+        &self,
+        selection: &SessionSelection,
+    ) -> Result<EndedSessions, ClientError> {
+        let body = serde_json::to_vec(selection).expect("this type has no failing parts");
+        self.call(Method::POST, "/v1/sessions/end", Some(body))
+            .await
     }
 
     /// `POST /v1/keys/import`, streaming `lines`.

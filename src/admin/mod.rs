@@ -15,8 +15,10 @@ mod client;
 mod door;
 mod listener;
 mod live;
+mod page;
 mod problem;
 mod process;
+mod sessions;
 mod socket;
 mod vitals;
 mod wire;
@@ -24,10 +26,12 @@ mod wire;
 pub use api::AdminListener;
 pub use client::{AdminClient, ClientError};
 pub use live::{LiveGateway, NotReady, Readiness};
+pub use sessions::{EndedSessions, SessionList, SessionSelection, SessionView};
 pub use socket::SocketError;
 pub use vitals::{MetricsListener, Vitals};
 pub use wire::{
-    BodyProblem, CreatedKey, ExplainBody, KeyList, KeyView, NewKeyBody, Revocation, RevokedKey,
+    BodyProblem, CreatedKey, ExplainBody, KeyDetails, KeyList, KeyView, NewKeyBody, Revocation,
+    RevokedKey, RotateKeyBody, RotatedKeyView, RotationView,
 };
 
 /// Where the operator's listeners are.

@@ -6,7 +6,7 @@ use http_body_util::Full;
 
 use super::listener::json;
 use super::wire::BodyProblem;
-use crate::auth::{ImportStopped, KeyError};
+use crate::auth::{ImportStopped, KeyError, SessionError};
 
 /// Why an admin request is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,8 @@ pub(super) enum AdminProblem {
     Query(&'static str),
     #[error("the configuration was not taken over; the old one stays:\n{0}")]
     Reload(String),
+    #[error(transparent)]
+    Session(#[from] SessionError),
     #[error("the admin token is missing or wrong")]
     Token,
 }
@@ -44,14 +46,21 @@ impl AdminProblem {
             AdminProblem::Body(_)
             | AdminProblem::BodyBroken
             | AdminProblem::Query(_)
-            | AdminProblem::Key(KeyError::Problem(_)) => (StatusCode::BAD_REQUEST, "bad_request"),
+            | AdminProblem::Key(KeyError::Problem(_))
+            | AdminProblem::Session(SessionError::Problem(_)) => {
+                (StatusCode::BAD_REQUEST, "bad_request")
+            }
             AdminProblem::BodyDeadline => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
             AdminProblem::BodySize(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
             AdminProblem::Host => (StatusCode::MISDIRECTED_REQUEST, "misdirected_request"),
-            AdminProblem::Import(_) | AdminProblem::Key(KeyError::Store(_)) => {
+            AdminProblem::Import(_)
+            | AdminProblem::Key(KeyError::Store(_))
+            | AdminProblem::Session(SessionError::Store(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
             }
-            AdminProblem::Key(KeyError::Unknown(_)) | AdminProblem::Path => {
+            AdminProblem::Key(KeyError::Unknown(_))
+            | AdminProblem::Path
+            | AdminProblem::Session(SessionError::Unknown(_)) => {
                 (StatusCode::NOT_FOUND, "not_found")
             }
             AdminProblem::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -66,7 +75,7 @@ impl AdminProblem {
         if let AdminProblem::Import(stopped) = &self {
             body["report"] = serde_json::json!(stopped.report);
         }
-        if let AdminProblem::Import(_) | AdminProblem::Key(KeyError::Store(_)) = &self {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             tracing::warn!(error = %chain(&self), "an admin request failed at the store");
         }
         let mut response = json(status, body.to_string());

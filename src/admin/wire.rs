@@ -4,13 +4,17 @@
 //! into a wish checks only forms.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::auth::{KeyPage, KeyProblem, NewKeyRequest, parse_allowed_ip};
+use crate::auth::{
+    KeyPage, KeyProblem, KeyRotationStatus, NewKeyRequest, RotateKeyRequest, RotatedKey,
+    parse_allowed_ip,
+};
 use crate::clock::Timestamp;
 use crate::environment::Environment;
-use crate::id::{AccountId, KeyId};
+use crate::id::{AccountId, KeyId, RequestId};
 use crate::policy::{ExplainCredential, ExplainRequest};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::Secret;
@@ -31,6 +35,55 @@ pub struct KeyView {
     pub expires_at: Option<String>,
     pub revoked_at: Option<String>,
     pub allowed_ips: Vec<String>,
+}
+
+/// One key with how far its last rotation has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyDetails {
+    /// The key.
+    #[serde(flatten)]
+    pub key: KeyView,
+    /// Left out where it never was rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationView>,
+}
+
+/// How far a rotation has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the members of `KeyRotationStatus`")]
+pub struct RotationView {
+    pub rotated_at: String,
+    pub last_seen: Option<String>,
+    pub previous_last_seen: Option<String>,
+    pub previous_ends_at: String,
+}
+
+/// The body of `POST /v1/keys/{id}/rotate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateKeyBody {
+    /// How long the old secret goes on working, in seconds.
+    pub overlap: u64,
+    /// Names the wish: asked again under the same name, the answer is the same.
+    pub request_id: String,
+}
+
+/// A key with its new secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotatedKeyView {
+    /// The public id, which stays.
+    pub id: KeyId,
+    /// The new secret.
+    #[serde(serialize_with = "expose", deserialize_with = "take")]
+    pub key: Secret,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// When it stops working; `null` is never.
+    pub expires_at: Option<String>,
+    /// When the old secret stops working.
+    pub previous_ends_at: String,
+    /// Sessions that were ended with the old secret.
+    pub sessions_ended: usize,
 }
 
 /// One page of keys.
@@ -150,6 +203,55 @@ impl From<&KeyRecord> for KeyView {
             revoked_at: text(record.revoked_at),
             allowed_ips: record.allowed_ips.iter().map(ToString::to_string).collect(),
         }
+    }
+}
+
+impl KeyDetails {
+    /// From what the key desk gave.
+    pub fn new(record: &KeyRecord, rotation: Option<KeyRotationStatus>) -> KeyDetails {
+        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        KeyDetails {
+            key: KeyView::from(record),
+            rotation: rotation.map(|status| RotationView {
+                rotated_at: status.rotated_at.to_string(),
+                last_seen: text(status.last_seen),
+                previous_last_seen: text(status.previous_last_seen),
+                previous_ends_at: status.previous_ends_at.to_string(),
+            }),
+        }
+    }
+}
+
+impl From<RotatedKey> for RotatedKeyView {
+    fn from(rotated: RotatedKey) -> RotatedKeyView {
+        RotatedKeyView {
+            id: rotated.record.id,
+            key: rotated.secret,
+            scopes: rotated.record.scopes,
+            expires_at: rotated.record.expires_at.map(|at| at.to_string()),
+            previous_ends_at: rotated.previous_ends_at.to_string(),
+            sessions_ended: rotated.sessions_ended,
+        }
+    }
+}
+
+impl From<&RotateKeyRequest> for RotateKeyBody {
+    fn from(request: &RotateKeyRequest) -> RotateKeyBody {
+        RotateKeyBody {
+            overlap: request.overlap.as_secs(),
+            request_id: request.request.to_string(),
+        }
+    }
+}
+
+impl TryFrom<RotateKeyBody> for RotateKeyRequest {
+    type Error = BodyProblem;
+
+    fn try_from(body: RotateKeyBody) -> Result<RotateKeyRequest, BodyProblem> {
+        Ok(RotateKeyRequest {
+            overlap: Duration::from_secs(body.overlap),
+            request: RequestId::parse(&body.request_id).map_err(|_| KeyProblem::RequestId)?,
+        })
     }
 }
 

@@ -182,6 +182,10 @@ fn needs_restart(first: &Config, next: &Config) -> Vec<&'static str> {
     let (old_admin, new_admin) = (&first.admin, &next.admin);
     let stores = (format!("{:?}", first.store), format!("{:?}", next.store));
     let pepper = |config: &Config| config.credentials.pepper.digest("the same pepper");
+    let previous = |config: &Config| {
+        let pepper = config.credentials.previous_pepper.as_ref();
+        pepper.map(|pepper| pepper.digest("the same pepper"))
+    };
     let token = |config: &Config| {
         config
             .admin
@@ -199,6 +203,10 @@ fn needs_restart(first: &Config, next: &Config) -> Vec<&'static str> {
         ("store", stores.0 != stores.1),
         ("credentials.prefix", old.prefix != new.prefix),
         ("credentials.pepper", pepper(first) != pepper(next)),
+        (
+            "credentials.previous_pepper",
+            previous(first) != previous(next),
+        ),
         ("credentials.checksum", old.checksum != new.checksum),
         ("credentials.cache", old.cache != new.cache),
         ("internal_token", first.internal_key != next.internal_key),

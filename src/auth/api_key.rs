@@ -5,34 +5,43 @@
 //! of a cached record; without a fresh lease on the revocation log there is no verdict.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::id::{AccountId, CredentialId, KeyId};
-use crate::secret::Pepper;
-use crate::store::{DenialKind, KeyRecord};
+use crate::secret::{Digest, Pepper};
+use crate::store::{DenialKind, KeyRecord, Store, StoreError};
 
-use super::cache::{KeyCache, Lookup};
+use super::cache::{Kept, RecordCache};
 use super::principal::{Holder, Identity};
+use super::repepper::{Repepper, Repeppered};
 use super::revocation::Revocation;
+use super::sight::{Sight, Witness};
 use super::{CredentialKind, Failure, Principal, Refusal, Unavailable};
 
 /// Verifies API keys.
 #[derive(Debug)]
 pub(super) struct ApiKeys {
-    pepper: Pepper,
-    cache: Arc<KeyCache>,
-    revocation: Arc<Revocation>,
-    clock: Clock,
+    pub(super) pepper: Pepper,
+    /// Where the pepper changes: what finds the keys of the one before.
+    pub(super) repepper: Option<Repepper>,
+    pub(super) cache: Arc<RecordCache<Key>>,
+    pub(super) revocation: Arc<Revocation>,
+    pub(super) witness: Witness,
+    pub(super) clock: Clock,
 }
 
 /// A key as the cache keeps it: what of its record a request can depend on.
 #[derive(Debug)]
 pub(super) struct Key {
+    digest: Digest,
     id: KeyId,
     account: AccountId,
     issued_at: Timestamp,
     standing: Standing,
     identity: Arc<Holder>,
+    sight: Sight,
+    repeppered: Repeppered,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,49 +50,51 @@ enum Standing {
     Revoked,
 }
 
-impl ApiKeys {
-    pub(super) fn new(
-        pepper: Pepper,
-        cache: Arc<KeyCache>,
-        revocation: Arc<Revocation>,
-        clock: Clock,
-    ) -> ApiKeys {
-        ApiKeys {
-            pepper,
-            cache,
-            revocation,
-            clock,
-        }
-    }
+/// How often the store hears that a key is in use: people ask in days.
+const SIGHT: Duration = Duration::from_secs(60);
 
+impl ApiKeys {
     /// Who holds this key.
     pub(super) async fn verify(&self, text: &str) -> Result<Principal, Failure> {
         // First: with a stale lease there is no use in asking a store that is likely away.
         self.revocation.require_fresh()?;
         let digest = self.pepper.digest(text);
-        let key = match self.cache.look(&digest).await {
-            Lookup::Absent => return Err(Failure::Refused(Refusal::Unknown)),
-            Lookup::Known(key) => key,
-            Lookup::Miss => {
-                // Boxed: rare, and large.
-                let loaded = Box::pin(self.cache.load(digest)).await;
-                // The lease may have run out while the load was waited for.
-                self.revocation.require_fresh()?;
-                let loaded = loaded.map_err(Failure::Unavailable)?;
-                loaded.ok_or(Failure::Refused(Refusal::Unknown))?
-            }
-        };
+        if let Some(key) = self.cache.find(&digest, &self.revocation).await? {
+            return self.judge(&key);
+        }
+        let unknown = Failure::Refused(Refusal::Unknown);
+        let repepper = self.repepper.as_ref().ok_or(unknown)?;
+        // Boxed: rare.
+        Box::pin(self.verify_by_previous(repepper, text, digest)).await
+    }
+
+    /// The pepper is being changed: the store may still know this key by the one before.
+    async fn verify_by_previous(
+        &self,
+        repepper: &Repepper,
+        text: &str,
+        digest: Digest,
+    ) -> Result<Principal, Failure> {
+        let old = repepper.previous().digest(text);
+        if let Some(key) = self.cache.find(&old, &self.revocation).await? {
+            let principal = self.judge(&key)?;
+            repepper.rehash(&key.repeppered, &key.id, old, digest);
+            return Ok(principal);
+        }
+        // Between the two looks it may have moved from one to the other.
+        let key = self.cache.find(&digest, &self.revocation).await?;
+        let key = key.ok_or(Failure::Refused(Refusal::Unknown))?;
         self.judge(&key)
     }
 
     /// Whose key this is, be it good or not.
     pub(super) async fn identify(&self, text: &str) -> Result<Option<KeyId>, Unavailable> {
         let digest = self.pepper.digest(text);
-        let key = match self.cache.look(&digest).await {
-            Lookup::Absent => None,
-            Lookup::Known(key) => Some(key),
-            Lookup::Miss => self.cache.load(digest).await?,
-        };
+        let mut key = self.cache.find_anyway(&digest).await?;
+        if let (None, Some(repepper)) = (&key, &self.repepper) {
+            let old = repepper.previous().digest(text);
+            key = self.cache.find_anyway(&old).await?;
+        }
         Ok(key.map(|key| key.id.clone()))
     }
 
@@ -101,6 +112,8 @@ impl ApiKeys {
         } else if not_before.is_some_and(|beginning| now < beginning) {
             Refusal::NotYetValid
         } else {
+            self.witness
+                .note(&key.sight, key.digest, now, SIGHT, expires_at);
             return Ok(Principal::new(Arc::clone(&key.identity)));
         };
         Err(Failure::Refused(refusal))
@@ -115,8 +128,21 @@ impl ApiKeys {
     }
 }
 
-impl From<KeyRecord> for Key {
-    fn from(record: KeyRecord) -> Key {
+impl Kept for Key {
+    const CACHE: &'static str = "api_key";
+
+    async fn load(store: &dyn Store, digest: Digest) -> Result<Option<Key>, StoreError> {
+        let record = store.key_by_digest(&digest).await?;
+        Ok(record.map(|record| Key::new(digest, record)))
+    }
+
+    fn succeed(&mut self, before: &Key) {
+        self.sight = before.sight.clone();
+    }
+}
+
+impl Key {
+    fn new(digest: Digest, record: KeyRecord) -> Key {
         let identity = Identity {
             kind: CredentialKind::ApiKey,
             credential_id: CredentialId::from(&record.id),
@@ -124,6 +150,9 @@ impl From<KeyRecord> for Key {
             account: Some(record.account.clone()),
             client_id: None,
             issuer: None,
+            grant: None,
+            jti: None,
+            issued_at: record.created_at,
             scopes: record.scopes,
             environment: record.environment,
             allowed_ips: record.allowed_ips,
@@ -131,6 +160,7 @@ impl From<KeyRecord> for Key {
             expires_at: record.expires_at,
         };
         Key {
+            digest,
             id: record.id,
             account: record.account,
             issued_at: record.created_at,
@@ -140,6 +170,8 @@ impl From<KeyRecord> for Key {
                 None => Standing::Live,
             },
             identity: Arc::new(Holder::from(identity)),
+            sight: Sight::default(),
+            repeppered: Repeppered::default(),
         }
     }
 }

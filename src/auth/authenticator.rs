@@ -11,10 +11,13 @@ use crate::store::{DenialKind, Store};
 
 use super::access_token::{AccessTokens, VerifiedToken};
 use super::api_key::ApiKeys;
-use super::cache::KeyCache;
+use super::cache::RecordCache;
 use super::credential::{Credential, CredentialForm};
-use super::follower::Follower;
+use super::follower::{Caches, Follower};
+use super::repepper::Repepper;
 use super::revocation::Revocation;
+use super::session::Sessions;
+use super::sight::Witness;
 use super::tally::Tally;
 use super::{CredentialSettings, Failure, IssuerRevocation, Principal, Refusal, Unavailable};
 
@@ -23,6 +26,7 @@ use super::{CredentialSettings, Failure, IssuerRevocation, Principal, Refusal, U
 pub struct Authenticator {
     form: CredentialForm,
     api_keys: Arc<ApiKeys>,
+    sessions: Arc<Sessions>,
     access_tokens: AccessTokens,
     revocation: Arc<Revocation>,
     tally: Arc<Tally>,
@@ -42,23 +46,37 @@ impl Authenticator {
         clock: Clock,
         metrics: &Metrics,
     ) -> (Authenticator, Follower) {
-        let source = Arc::clone(&store);
-        let cache = Arc::new(KeyCache::new(settings.cache, source, control, metrics));
-        let follower = Follower::new(
-            store,
-            Arc::clone(&revocation),
-            Arc::clone(&cache),
-            clock.clone(),
-            metrics,
-        );
-        let pepper = settings.pepper.clone();
+        let cache = settings.cache;
+        let caches = Caches {
+            keys: RecordCache::new(cache, Arc::clone(&store), control.clone(), metrics).into(),
+            sessions: RecordCache::new(cache, Arc::clone(&store), control.clone(), metrics).into(),
+        };
+        let (witness, sights) = Witness::new(Arc::clone(&store));
+        let previous = settings.previous_pepper.clone();
+        let repepper = previous.map(|it| Repepper::new(it, Arc::clone(&store), control));
         let authenticator = Authenticator {
             form: CredentialForm::new(settings),
-            api_keys: Arc::new(ApiKeys::new(pepper, cache, Arc::clone(&revocation), clock)),
+            api_keys: Arc::new(ApiKeys {
+                pepper: settings.pepper.clone(),
+                repepper,
+                cache: Arc::clone(&caches.keys),
+                revocation: Arc::clone(&revocation),
+                witness: witness.clone(),
+                clock: clock.clone(),
+            }),
+            sessions: Arc::new(Sessions {
+                pepper: settings.pepper.clone(),
+                previous: settings.previous_pepper.clone(),
+                cache: Arc::clone(&caches.sessions),
+                revocation: Arc::clone(&revocation),
+                witness,
+                clock: clock.clone(),
+            }),
             access_tokens,
-            revocation,
+            revocation: Arc::clone(&revocation),
             tally: Arc::new(Tally::new(metrics)),
         };
+        let follower = Follower::new(store, revocation, caches, sights, clock, metrics);
         (authenticator, follower)
     }
 
@@ -68,6 +86,7 @@ impl Authenticator {
         Authenticator {
             form: self.form.clone(),
             api_keys: Arc::clone(&self.api_keys),
+            sessions: Arc::clone(&self.sessions),
             access_tokens,
             revocation: Arc::clone(&self.revocation),
             tally: Arc::clone(&self.tally),
@@ -107,8 +126,7 @@ impl Authenticator {
             }
             Credential::ApiKey(key) => self.api_keys.verify(key).await,
             Credential::Refused { refusal, .. } => Err(Failure::Refused(refusal)),
-            // None was ever issued: sessions come with their own issue.
-            Credential::Session(_) => Err(Failure::Refused(Refusal::Unknown)),
+            Credential::Session(token) => self.sessions.verify(token, &self.access_tokens).await,
         }
     }
 
@@ -183,6 +201,9 @@ mod tests {
             account: Some(AccountId::parse("acct_1").expect("id")),
             client_id: Some("client-1".into()),
             issuer: Some("https://idp.example".into()),
+            grant: Some("grant-1".into()),
+            jti: Some("jti-1".into()),
+            issued_at: ISSUED,
             scopes: ScopeSet::empty(),
             environment: Environment::Live,
             allowed_ips: Vec::new(),

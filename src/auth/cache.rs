@@ -1,4 +1,4 @@
-//! What the store said of each digest: known keys, and digests that are no key.
+//! What the store said of each digest: known keys or sessions, and digests that are none.
 //!
 //! Caches who, never may: the caller judges expiry, revocation and the lease on every use.
 //! Invariants: an entry is used only while its [`Validity`] holds, so neither a change during a
@@ -15,27 +15,42 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
-use prometheus::IntCounter;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 use crate::observe::Metrics;
 use crate::secret::{Digest, random_bytes};
-use crate::store::{KeyRecord, Store};
+use crate::store::{Store, StoreError};
 
-use super::api_key::Key;
+use super::cache_counters::Counters;
 use super::changes::{Changes, Validity};
 use super::front::{self, Booking, Front};
 use super::load::{Arrival, Errand, Loads, Outcome};
-use super::{CacheSettings, Unavailable};
+use super::revocation::Revocation;
+use super::{CacheSettings, Failure, Unavailable};
+
+/// One kind of what is cached, and how the store is asked for it.
+pub(super) trait Kept: fmt::Debug + Send + Sync + Sized + 'static {
+    /// The `cache` label of its metrics.
+    const CACHE: &'static str;
+
+    /// Asks the store. `None` is: there is none.
+    fn load(
+        store: &dyn Store,
+        digest: Digest,
+    ) -> impl Future<Output = Result<Option<Self>, StoreError>> + Send;
+
+    /// Takes over from the entry before it what the store need not know yet.
+    fn succeed(&mut self, before: &Self);
+}
 
 /// The caches, and the way to the store behind them. Shared by all workers.
 #[derive(Debug)]
-pub(super) struct KeyCache {
-    front: Front<Known>,
-    known: Cache<Digest, Arc<Known>>,
+pub(super) struct RecordCache<K: Kept> {
+    front: Front<Known<K>>,
+    known: Cache<Digest, Arc<Known<K>>>,
     absent: Cache<Digest, Absence>,
-    loads: Arc<Loads<Option<Arc<Key>>>>,
+    loads: Arc<Loads<Option<Arc<K>>>>,
     changes: Changes,
     settings: CacheSettings,
     origin: Instant,
@@ -45,26 +60,26 @@ pub(super) struct KeyCache {
 
 /// What the caches say of a digest.
 #[derive(Debug)]
-pub(super) enum Lookup {
-    /// No such key, a moment ago.
+enum Lookup<K> {
+    /// No such record, a moment ago.
     Absent,
-    /// The key.
-    Known(Arc<Key>),
+    /// The record.
+    Known(Arc<K>),
     /// Nothing.
     Miss,
 }
 
 #[derive(Debug)]
-struct Known {
+struct Known<K> {
     digest: Digest,
-    key: Arc<Key>,
+    record: Arc<K>,
     validity: Validity,
     /// When a use shall refresh it, in milliseconds from the cache's origin.
     refresh_at: AtomicU64,
     booking: Booking,
 }
 
-impl front::Entry for Known {
+impl<K> front::Entry for Known<K> {
     fn digest(&self) -> &[u8; 32] {
         self.digest.as_bytes()
     }
@@ -100,14 +115,14 @@ const LOAD_ATTEMPTS: usize = 3;
 /// A refresh that failed is tried again by a use after this.
 const REFRESH_RETRY: Duration = Duration::from_secs(1);
 
-impl KeyCache {
+impl<K: Kept> RecordCache<K> {
     pub(super) fn new(
         settings: CacheSettings,
         store: Arc<dyn Store>,
         control: Handle,
         metrics: &Metrics,
-    ) -> KeyCache {
-        KeyCache {
+    ) -> RecordCache<K> {
+        RecordCache {
             front: Front::new(settings.capacity),
             known: Cache::new(settings.capacity),
             // Least recently used, because the default admits by frequency: a storm of new
@@ -121,12 +136,43 @@ impl KeyCache {
             settings,
             origin: Instant::now(),
             source: Source { store, control },
-            counters: Counters::new(metrics),
+            counters: Counters::new(K::CACHE, metrics),
+        }
+    }
+
+    /// The record of a digest, cached or loaded. `None` is: there is none.
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        digest: &Digest,
+        revocation: &Revocation,
+    ) -> Result<Option<Arc<K>>, Failure> {
+        match self.look(digest).await {
+            Lookup::Absent => Ok(None),
+            Lookup::Known(record) => Ok(Some(record)),
+            Lookup::Miss => {
+                // Boxed: rare, and large.
+                let loaded = Box::pin(self.load(*digest)).await;
+                // The lease may have run out while the load was waited for.
+                revocation.require_fresh()?;
+                loaded.map_err(Failure::Unavailable)
+            }
+        }
+    }
+
+    /// The same for whoever asks whatever the lease says.
+    pub(super) async fn find_anyway(
+        self: &Arc<Self>,
+        digest: &Digest,
+    ) -> Result<Option<Arc<K>>, Unavailable> {
+        match self.look(digest).await {
+            Lookup::Absent => Ok(None),
+            Lookup::Known(record) => Ok(Some(record)),
+            Lookup::Miss => self.load(*digest).await,
         }
     }
 
     /// What is cached. A record past its freshness is given at once and refreshed behind it.
-    pub(super) async fn look(self: &Arc<Self>, digest: &Digest) -> Lookup {
+    async fn look(self: &Arc<Self>, digest: &Digest) -> Lookup<K> {
         let now = Instant::now();
         let Some(known) = self.known(digest, now).await else {
             if self.is_absent(digest).await {
@@ -142,18 +188,31 @@ impl KeyCache {
         } else {
             self.counters.hit.inc();
         }
-        Lookup::Known(Arc::clone(&known.key))
+        Lookup::Known(Arc::clone(&known.record))
     }
 
-    /// Asks the store, once for all who ask meanwhile. `None` is: no such key.
-    pub(super) async fn load(
+    /// Asks the store, once for all who ask meanwhile. `None` is: there is none.
+    async fn load(self: &Arc<Self>, digest: Digest) -> Result<Option<Arc<K>>, Unavailable> {
+        self.wait(digest, Purpose::Miss).await
+    }
+
+    /// Asks the store also where something is cached.
+    pub(super) async fn reload(
         self: &Arc<Self>,
         digest: Digest,
-    ) -> Result<Option<Arc<Key>>, Unavailable> {
+    ) -> Result<Option<Arc<K>>, Unavailable> {
+        self.wait(digest, Purpose::Refresh).await
+    }
+
+    async fn wait(
+        self: &Arc<Self>,
+        digest: Digest,
+        purpose: Purpose,
+    ) -> Result<Option<Arc<K>>, Unavailable> {
         for _ in 0..LOAD_ATTEMPTS {
-            match self.begin(digest, Purpose::Miss).outcome().await {
+            match self.begin(digest, purpose).outcome().await {
                 Outcome::Failed => break,
-                Outcome::Loaded(key) => return Ok(key),
+                Outcome::Loaded(record) => return Ok(record),
                 Outcome::Void => {}
             }
         }
@@ -181,7 +240,7 @@ impl KeyCache {
 
     /// Joins the load of a digest, or begins it on the control runtime, where it goes on when
     /// the client that caused it goes away. It is detached, and bounded by its deadline.
-    fn begin(self: &Arc<Self>, digest: Digest, purpose: Purpose) -> Arrival<Option<Arc<Key>>> {
+    fn begin(self: &Arc<Self>, digest: Digest, purpose: Purpose) -> Arrival<Option<Arc<K>>> {
         let (arrival, errand) = self.loads.join(digest, self.changes.validity(&digest));
         match (errand, purpose) {
             (None, Purpose::Miss) => self.counters.shared.inc(),
@@ -194,35 +253,31 @@ impl KeyCache {
         arrival
     }
 
-    async fn run(self: Arc<Self>, errand: Errand<Option<Arc<Key>>>, purpose: Purpose) {
+    async fn run(self: Arc<Self>, errand: Errand<Option<Arc<K>>>, purpose: Purpose) {
         // Between a request's look and its errand another load may have come and gone.
         if purpose == Purpose::Miss {
             if let Some(known) = self.known(errand.digest(), Instant::now()).await {
-                return errand.end(Outcome::Loaded(Some(Arc::clone(&known.key))));
+                return errand.end(Outcome::Loaded(Some(Arc::clone(&known.record))));
             }
             if self.is_absent(errand.digest()).await {
                 return errand.end(Outcome::Loaded(None));
             }
             self.counters.miss.inc();
         }
-        let Some(record) = self.source.key(errand.digest()).await else {
+        let Some(record) = self.source.record::<K>(errand.digest()).await else {
             return errand.end(Outcome::Failed);
         };
-        let key = self.keep(&errand, record).await;
+        let record = self.keep(&errand, record).await;
         if self.changes.still_hold(errand.digest(), errand.validity()) {
-            errand.end(Outcome::Loaded(key));
+            errand.end(Outcome::Loaded(record));
         } else {
             errand.end(Outcome::Void);
         }
     }
 
-    async fn keep(
-        &self,
-        errand: &Errand<Option<Arc<Key>>>,
-        record: Option<KeyRecord>,
-    ) -> Option<Arc<Key>> {
+    async fn keep(&self, errand: &Errand<Option<Arc<K>>>, record: Option<K>) -> Option<Arc<K>> {
         let (digest, validity) = (*errand.digest(), errand.validity());
-        let Some(record) = record else {
+        let Some(mut record) = record else {
             let until = Instant::now() + shortened(self.settings.negative);
             let absence = Absence { validity, until };
             self.absent.insert(digest, absence).await;
@@ -230,20 +285,23 @@ impl KeyCache {
             self.known.invalidate(&digest).await;
             return None;
         };
-        let key = Arc::new(Key::from(record));
+        if let Some(before) = self.known.get(&digest).await {
+            record.succeed(&before.record);
+        }
+        let record = Arc::new(record);
         let known = Arc::new(Known {
             digest,
-            key: Arc::clone(&key),
+            record: Arc::clone(&record),
             validity,
             refresh_at: AtomicU64::new(self.millis(Instant::now() + self.settings.fresh)),
             booking: Booking::default(),
         });
         self.front.put(&known, Instant::now());
         self.known.insert(digest, known).await;
-        Some(key)
+        Some(record)
     }
 
-    async fn known(&self, digest: &Digest, now: Instant) -> Option<Arc<Known>> {
+    async fn known(&self, digest: &Digest, now: Instant) -> Option<Arc<Known<K>>> {
         if let Some(known) = self.front.get(digest.as_bytes(), now) {
             return self.if_valid(known);
         }
@@ -252,7 +310,7 @@ impl KeyCache {
         self.if_valid(known)
     }
 
-    fn if_valid(&self, known: Arc<Known>) -> Option<Arc<Known>> {
+    fn if_valid(&self, known: Arc<Known<K>>) -> Option<Arc<Known<K>>> {
         let valid = self.changes.still_hold(&known.digest, known.validity);
         valid.then_some(known)
     }
@@ -265,7 +323,7 @@ impl KeyCache {
     }
 
     /// One user of an old record gets to refresh it; also the next try waits its turn.
-    fn claim_refresh(&self, known: &Known, now: Instant) -> bool {
+    fn claim_refresh(&self, known: &Known<K>, now: Instant) -> bool {
         let due = known.refresh_at.load(Ordering::Relaxed);
         if self.millis(now) < due {
             return false;
@@ -286,15 +344,16 @@ impl KeyCache {
 
 impl Source {
     /// The store's answer, if there is one. The store counts and times its own failures.
-    async fn key(&self, digest: &Digest) -> Option<Option<KeyRecord>> {
-        match timeout(LOAD_DEADLINE, self.store.key_by_digest(digest)).await {
+    async fn record<K: Kept>(&self, digest: &Digest) -> Option<Option<K>> {
+        match timeout(LOAD_DEADLINE, K::load(&*self.store, *digest)).await {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "a key could not be looked up");
+                tracing::debug!(%error, cache = K::CACHE, "a record could not be looked up");
                 None
             }
             Err(_) => {
-                tracing::debug!("a key could not be looked up within {LOAD_DEADLINE:?}");
+                let cache = K::CACHE;
+                tracing::debug!(cache, "no record within {LOAD_DEADLINE:?}");
                 None
             }
         }
@@ -312,35 +371,4 @@ impl fmt::Debug for Source {
 fn shortened(bound: Duration) -> Duration {
     let [random] = random_bytes::<1>();
     bound.mul_f64(0.8 + 0.2 * f64::from(random) / 255.0)
-}
-
-/// `credential_cache_total{cache="api_key"}`.
-#[derive(Debug)]
-struct Counters {
-    /// Known to be no key.
-    absent: IntCounter,
-    /// Served.
-    hit: IntCounter,
-    /// The store was asked.
-    miss: IntCounter,
-    /// Served, and the store was asked behind it.
-    refresh: IntCounter,
-    /// Another request's question was waited for.
-    shared: IntCounter,
-}
-
-impl Counters {
-    fn new(metrics: &Metrics) -> Counters {
-        let counter = |outcome| {
-            let labels = ["api_key", outcome];
-            metrics.credential_cache.with_label_values(&labels)
-        };
-        Counters {
-            absent: counter("absent"),
-            hit: counter("hit"),
-            miss: counter("miss"),
-            refresh: counter("refresh"),
-            shared: counter("shared"),
-        }
-    }
 }

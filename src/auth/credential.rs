@@ -299,6 +299,7 @@ mod tests {
             realm: "osir".into(),
             prefix: "osir".into(),
             pepper: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong"),
+            previous_pepper: None,
             checksum,
             cache: CacheSettings {
                 capacity: 1,

@@ -26,6 +26,8 @@ pub enum Refusal {
     Expired,
     /// Of our own prefix, but not a kind that a request may carry.
     Foreign,
+    /// A session that was not used for as long as it allows.
+    Idle,
     /// An `iss` that is not configured.
     Issuer,
     /// `exp - iat` beyond the issuer's longest lifetime.
@@ -54,13 +56,14 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of [`Refusal::index`].
-    pub(super) const ALL: [Refusal; 18] = [
+    pub(super) const ALL: [Refusal; 19] = [
         Refusal::Algorithm,
         Refusal::Audience,
         Refusal::Checksum,
         Refusal::Claims,
         Refusal::Expired,
         Refusal::Foreign,
+        Refusal::Idle,
         Refusal::Issuer,
         Refusal::Lifetime,
         Refusal::Malformed,
@@ -84,6 +87,7 @@ impl Refusal {
             Refusal::Claims => "claims",
             Refusal::Expired => "expired",
             Refusal::Foreign => "foreign",
+            Refusal::Idle => "idle",
             Refusal::Issuer => "issuer",
             Refusal::Lifetime => "lifetime",
             Refusal::Malformed => "malformed",

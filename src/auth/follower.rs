@@ -18,21 +18,49 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Clock;
 use crate::observe::Metrics;
-use crate::secret::random_bytes;
+use crate::secret::{Digest, random_bytes};
 use crate::store::{Denial, Event, Follow, Position, Store, StoreError};
 
-use super::cache::KeyCache;
+use super::api_key::Key;
+use super::cache::RecordCache;
 use super::revocation::Revocation;
+use super::session::Session;
+use super::sight::SightWriter;
 
 /// The one reader of the log: runs on the control runtime from start to shutdown.
 #[must_use = "without a follower nothing is verified"]
 pub struct Follower {
+    log: Log,
+    sights: SightWriter,
+}
+
+struct Log {
     store: Arc<dyn Store>,
     revocation: Arc<Revocation>,
-    cache: Arc<KeyCache>,
+    caches: Caches,
     clock: Clock,
     propagation: Histogram,
     lease_age: Gauge,
+}
+
+/// What is told of changed records.
+#[derive(Debug)]
+pub(super) struct Caches {
+    pub(super) keys: Arc<RecordCache<Key>>,
+    pub(super) sessions: Arc<RecordCache<Session>>,
+}
+
+impl Caches {
+    /// A digest does not say of which kind it is.
+    async fn forget(&self, digest: &Digest) {
+        self.keys.forget(digest).await;
+        self.sessions.forget(digest).await;
+    }
+
+    fn flush(&self) {
+        self.keys.flush();
+        self.sessions.flush();
+    }
 }
 
 impl fmt::Debug for Follower {
@@ -62,22 +90,35 @@ impl Follower {
     pub(super) fn new(
         store: Arc<dyn Store>,
         revocation: Arc<Revocation>,
-        cache: Arc<KeyCache>,
+        caches: Caches,
+        sights: SightWriter,
         clock: Clock,
         metrics: &Metrics,
     ) -> Follower {
-        Follower {
+        let log = Log {
             store,
             revocation,
-            cache,
+            caches,
             clock,
             propagation: metrics.revocation_propagation.clone(),
             lease_age: metrics.revocation_lease_age.clone(),
-        }
+        };
+        Follower { log, sights }
     }
 
-    /// Never ends: abort its task at shutdown.
+    /// Never ends: abort its task at shutdown. Also tells the store which credentials are in use;
+    /// neither of the two waits for the other.
     pub async fn run(self) -> Infallible {
+        let Follower { log, sights } = self;
+        tokio::select! {
+            never = log.read() => never,
+            never = sights.run() => never,
+        }
+    }
+}
+
+impl Log {
+    async fn read(self) -> Infallible {
         let mut position = None;
         let mut pause = Pause::new();
         loop {
@@ -112,7 +153,7 @@ impl Follower {
         let denials = within(self.store.denials()).await?;
         self.revocation.deny(denials.entries, self.clock.now());
         // Whatever was loaded before the position was taken may have changed unseen.
-        self.cache.flush();
+        self.caches.flush();
         self.revocation.confirm(asked);
         Ok(denials.position)
     }
@@ -126,7 +167,7 @@ impl Follower {
                 Ok(position)
             }
             Follow::Gap => {
-                self.cache.flush();
+                self.caches.flush();
                 Err(Lost::Gap)
             }
         }
@@ -150,7 +191,7 @@ impl Follower {
         }
         self.revocation.deny(denials, now);
         for digest in published {
-            self.cache.forget(&digest).await;
+            self.caches.forget(&digest).await;
         }
     }
 

@@ -13,7 +13,11 @@ use crate::secret::Pepper;
 mod credential;
 mod authenticator;
 mod api_key;
+mod session;
+mod sight;
+mod repepper;
 mod cache;
+mod cache_counters;
 mod changes;
 mod front;
 mod load;
@@ -22,6 +26,7 @@ mod revocation;
 mod denial_list;
 mod follower;
 mod key_desk;
+mod session_desk;
 mod principal;
 mod told;
 mod failure;
@@ -38,10 +43,14 @@ pub use failure::{Failure, Refusal, Unavailable};
 pub use follower::Follower;
 pub use key_desk::{
     Import, ImportNote, ImportReport, ImportStopped, KeyDesk, KeyDeskParts, KeyError, KeyPage,
-    KeyProblem, NewKeyRequest, NoteKind, parse_allowed_ip,
+    KeyProblem, KeyRotationStatus, NewKeyRequest, NoteKind, RotateKeyRequest, RotatedKey,
+    parse_allowed_ip,
 };
 pub use principal::{CredentialKind, Principal};
 pub use revocation::{Lease, Revocation};
+pub use session_desk::{
+    NewSessionRequest, SessionDesk, SessionError, SessionProblem, SessionSettings,
+};
 pub use told::Told;
 
 pub use crate::token::jwt::SignatureAlgorithm;
@@ -55,6 +64,8 @@ pub struct CredentialSettings {
     pub prefix: String,
     /// The HMAC key for secrets at rest.
     pub pepper: Pepper,
+    /// The one before, while what was hashed with it moves to the current one.
+    pub previous_pepper: Option<Pepper>,
     /// Whether a key must carry a valid checksum.
     pub checksum: Checksum,
     /// How long what is known may be served.

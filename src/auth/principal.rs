@@ -9,8 +9,9 @@ use ipnet::IpNet;
 use super::told::{Told, ToldTexts};
 use crate::clock::Timestamp;
 use crate::environment::Environment;
-use crate::id::{AccountId, CredentialId};
+use crate::id::{AccountId, CredentialId, FamilyId, KeyId, SessionId};
 use crate::scope::ScopeSet;
+use crate::store::{ParentToken, SessionParent};
 
 /// What kind of credential a caller showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +78,12 @@ pub(super) struct Identity {
     pub(super) account: Option<AccountId>,
     pub(super) client_id: Option<String>,
     pub(super) issuer: Option<String>,
+    /// The family of a token's grant.
+    pub(super) grant: Option<String>,
+    /// A token's `jti`, as it is denied by; not every one can be a [`CredentialId`].
+    pub(super) jti: Option<String>,
+    /// When it was issued; of a session, when its parent was.
+    pub(super) issued_at: Timestamp,
     pub(super) scopes: ScopeSet,
     pub(super) environment: Environment,
     pub(super) allowed_ips: Vec<IpNet>,
@@ -156,6 +163,46 @@ impl Principal {
     /// Live or test.
     pub fn environment(&self) -> Environment {
         self.identity.environment
+    }
+
+    /// Addresses it may be used from; empty is any.
+    pub(super) fn allowed_ips(&self) -> &[IpNet] {
+        &self.identity.allowed_ips
+    }
+
+    /// What sessions that this credential gives are the children of; `None` where it gives none: a
+    /// session gives no session, and a token of which a part cannot be tracked does not either.
+    pub fn as_parent(&self) -> Option<SessionParent> {
+        let identity = &*self.identity;
+        match identity.kind {
+            CredentialKind::ApiKey => {
+                let id = KeyId::parse(identity.credential_id.as_str()).ok()?;
+                Some(SessionParent::Key(id))
+            }
+            CredentialKind::AccessToken => {
+                let id = identity.credential_id.as_str();
+                if identity.jti.as_deref().is_some_and(|jti| jti != id) {
+                    return None;
+                }
+                let family = identity.grant.as_deref().map(FamilyId::parse);
+                Some(SessionParent::AccessToken(ParentToken {
+                    id: identity.credential_id.clone(),
+                    issuer: identity.issuer.clone()?,
+                    family: family.transpose().ok()?,
+                    issued_at: identity.issued_at,
+                    expires_at: identity.expires_at?,
+                }))
+            }
+            CredentialKind::None | CredentialKind::Session => None,
+        }
+    }
+
+    /// The session, where the credential is one.
+    pub fn session_id(&self) -> Option<SessionId> {
+        match self.identity.kind {
+            CredentialKind::Session => SessionId::parse(self.identity.credential_id.as_str()).ok(),
+            CredentialKind::AccessToken | CredentialKind::ApiKey | CredentialKind::None => None,
+        }
     }
 
     /// Whether it may be used from this address.

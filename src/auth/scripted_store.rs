@@ -168,8 +168,15 @@ impl KeyStore for ScriptedStore {
         Ok(record)
     }
 
-    async fn key(&self, _: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        unreachable!("requests look keys up by digest")
+    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let found = self
+            .state()
+            .keys
+            .values()
+            .find(|key| key.id == *id)
+            .cloned();
+        in_mood(&self.lookups).await?;
+        Ok(found)
     }
 
     async fn keys(&self, _: Option<&KeyId>, _: usize) -> Result<Vec<KeyRecord>, StoreError> {

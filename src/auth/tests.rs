@@ -20,6 +20,8 @@ use super::access_token::AccessTokens;
 use super::scripted_store::{Mood, ScriptedStore};
 use super::*;
 
+mod sessions;
+
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
 const UNKNOWN: Failure = Failure::Refused(Refusal::Unknown);
 const REVOKED: Failure = Failure::Refused(Refusal::Revoked);
@@ -44,12 +46,16 @@ impl Room {
     }
 
     fn closed(control: Handle) -> Room {
+        Room::closed_with(control, no_issuers())
+    }
+
+    fn closed_with(control: Handle, access_tokens: AccessTokens) -> Room {
         let settings = settings();
         let (store, clock) = (Arc::new(ScriptedStore::new()), Clock::manual(NOW));
         let metrics = Metrics::new();
         let (authenticator, follower) = Authenticator::new(
             &settings,
-            no_issuers(),
+            access_tokens,
             Arc::new(Revocation::new(&settings.cache, &[])),
             Arc::clone(&store) as Arc<dyn Store>,
             control,
@@ -144,6 +150,7 @@ fn settings() -> CredentialSettings {
         realm: "osir".into(),
         prefix: "osir".into(),
         pepper: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong"),
+        previous_pepper: None,
         checksum: Checksum::Required,
         cache: CacheSettings {
             capacity: 10_000,
@@ -320,9 +327,13 @@ async fn no_credential_is_absent_and_a_session_is_unknown() {
     let room = Room::open().await;
     let absent = room.authenticator.authenticate(Credential::Absent).await;
     assert_eq!(absent.err(), Some(Failure::Absent));
-    let session = OpaqueFormat::new("osir").mint(OpaqueKind::Session);
-    assert_eq!(room.failure(session.secret.expose()).await, Some(UNKNOWN));
     assert_eq!(room.store.lookup_count(), 0);
+    let session = OpaqueFormat::new("osir").mint(OpaqueKind::Session);
+    // Asked once: that it is unknown is remembered for a moment.
+    for _ in 0..2 {
+        assert_eq!(room.failure(session.secret.expose()).await, Some(UNKNOWN));
+        assert_eq!(room.store.lookup_count(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! `portcullis key …`: API keys, on a running gateway or directly on its store.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -9,14 +10,16 @@ use tokio::io::AsyncReadExt as _;
 use zeroize::Zeroizing;
 
 use super::manage::Desk;
-use super::moment::parse_moment;
+use super::moment::{parse_moment, parse_overlap};
 use super::output::{self, Format, say};
 use super::{Cli, Failure, runtime};
-use crate::admin::{CreatedKey, KeyView, NewKeyBody};
-use crate::auth::{Import, ImportReport, KeyDesk, NewKeyRequest, parse_allowed_ip};
+use crate::admin::{CreatedKey, KeyDetails, KeyView, NewKeyBody, RotateKeyBody, RotatedKeyView};
+use crate::auth::{
+    Import, ImportReport, KeyDesk, NewKeyRequest, RotateKeyRequest, parse_allowed_ip,
+};
 use crate::clock::Timestamp;
 use crate::environment::Environment;
-use crate::id::{AccountId, KeyId};
+use crate::id::{AccountId, KeyId, RequestId};
 use crate::scope::Scope;
 use crate::store::RevokeKey;
 
@@ -36,6 +39,19 @@ pub(super) enum Command {
         /// Its id.
         #[arg(value_parser = KeyId::parse)]
         id: KeyId,
+    },
+    /// Give one key another secret under the same id; the old one goes on for a while.
+    Rotate {
+        /// Its id.
+        #[arg(value_parser = KeyId::parse)]
+        id: KeyId,
+        /// How long the old secret goes on working: 24h, 30m, or 0s to end it, and the key's
+        /// sessions, at once.
+        #[arg(long, default_value = "24h", value_parser = parse_overlap)]
+        overlap: Duration,
+        /// Names the wish: given again, it shows the same secret and changes nothing.
+        #[arg(long, value_parser = RequestId::parse)]
+        request_id: Option<RequestId>,
     },
     /// Revoke one key, at once and for good.
     Revoke {
@@ -93,6 +109,17 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
             Command::Create(arguments) => create(cli, &desk, arguments).await,
             Command::List { account } => list(cli, &desk, account.as_ref()).await,
             Command::Show { id } => show(cli, &desk, id).await,
+            Command::Rotate {
+                id,
+                overlap,
+                request_id,
+            } => {
+                let request = RotateKeyRequest {
+                    overlap: *overlap,
+                    request: request_id.clone().unwrap_or_else(random_request),
+                };
+                rotate(cli, &desk, id, request).await
+            }
             Command::Revoke { id } => revoke(cli, &desk, id).await,
             Command::Import { file } => import(cli, &desk, file).await,
         }
@@ -201,12 +228,46 @@ fn row(key: &KeyView) -> [String; 8] {
 async fn show(cli: &Cli, desk: &Desk, id: &KeyId) -> Result<(), Failure> {
     let key = match desk {
         Desk::Gateway(client) => client.key(id).await?,
-        Desk::Store(desk) => KeyView::from(&desk.show(id).await?),
+        Desk::Store(desk) => KeyDetails::new(&desk.show(id).await?, desk.rotation(id).await?),
     };
     show_key(cli, &key)
 }
 
-fn show_key(cli: &Cli, key: &KeyView) -> Result<(), Failure> {
+async fn rotate(
+    cli: &Cli,
+    desk: &Desk,
+    id: &KeyId,
+    request: RotateKeyRequest,
+) -> Result<(), Failure> {
+    let rotated = match desk {
+        Desk::Gateway(client) => {
+            client
+                .rotate_key(id, &RotateKeyBody::from(&request))
+                .await?
+        }
+        Desk::Store(desk) => RotatedKeyView::from(desk.rotate(id, request, Desk::actor()).await?),
+    };
+    if cli.format == Format::Json {
+        return output::json(&rotated);
+    }
+    say(format_args!("id:               {}", rotated.id))?;
+    say(format_args!("key:              {}", rotated.key.expose()))?;
+    say(format_args!(
+        "old secret ends:  {}",
+        rotated.previous_ends_at
+    ))?;
+    say(format_args!("sessions ended:   {}", rotated.sessions_ended))?;
+    eprintln!("`portcullis key show {id}` tells when the old secret was last seen.");
+    Ok(())
+}
+
+fn random_request() -> RequestId {
+    let bytes = crate::secret::random_bytes::<16>();
+    let text = format!("rotate-{:032x}", u128::from_be_bytes(bytes));
+    RequestId::parse(&text).expect("hex digits are visible ASCII")
+}
+
+fn show_key(cli: &Cli, key: &KeyDetails) -> Result<(), Failure> {
     if cli.format == Format::Json {
         return output::json(key);
     }

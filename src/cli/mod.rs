@@ -14,6 +14,7 @@ mod output;
 mod routes;
 mod schema;
 mod serve;
+mod session;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -60,9 +61,12 @@ enum Command {
     Routes,
     /// Say which route a request takes, and each check with its verdict.
     Explain(explain::Arguments),
-    /// Make, list, show, revoke and import API keys.
+    /// Make, list, show, rotate, revoke and import API keys.
     #[command(subcommand)]
     Key(key::Command),
+    /// List and end sessions.
+    #[command(subcommand)]
+    Session(session::Command),
     /// Print the JSON Schema of gateway.yaml.
     Schema,
     /// Make a local CA and a server certificate for trying things out.
@@ -97,6 +101,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Routes => routes::run(cli),
         Command::Explain(arguments) => explain::run(cli, arguments),
         Command::Key(command) => key::run(cli, command),
+        Command::Session(command) => session::run(cli, command),
         Command::Schema => schema::run(),
         Command::Certs(arguments) => certs::run(arguments),
     };

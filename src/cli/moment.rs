@@ -12,6 +12,14 @@ pub(super) fn parse_moment(text: &str) -> Result<Timestamp, &'static str> {
         .ok_or("write 90d, 12h, 30m, 45s or a time such as 2027-01-31T12:00:00Z")
 }
 
+/// `24h`, `30m`, `45s`, or `0s`.
+pub(super) fn parse_overlap(text: &str) -> Result<Duration, &'static str> {
+    match text {
+        "0" | "0s" => Ok(Duration::ZERO),
+        _ => parse_span(text).ok_or("write 24h, 30m, 45s or 0s"),
+    }
+}
+
 fn parse_span(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let seconds = match unit {

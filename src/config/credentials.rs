@@ -38,6 +38,8 @@ fn credentials(section: &Section<'_>) -> Option<CredentialSettings> {
     let realm = section.required("realm", "add realm: the name of your API", realm);
     let prefix = section.required("prefix", "add prefix: what your keys begin with", prefix);
     let pepper = section.required("pepper", PEPPER, pepper);
+    let previous = section.optional("previous_pepper", pepper_before);
+    report_same(section, pepper.as_ref(), previous.as_ref());
     let checksum = section.or("checksum", Checksum::Required, |field| {
         field.word(&checksums)
     });
@@ -46,6 +48,7 @@ fn credentials(section: &Section<'_>) -> Option<CredentialSettings> {
         realm: realm?,
         prefix: prefix?,
         pepper: pepper?,
+        previous_pepper: previous?,
         checksum: checksum?,
         cache: cache?,
     })
@@ -82,8 +85,31 @@ fn pepper(field: &Field<'_>) -> Option<Pepper> {
         Ok(pepper) => Some(pepper),
         Err(weak) => field.refuse(
             weak.to_string(),
-            "make one with `openssl rand -hex 32`; a new pepper makes all existing keys invalid",
+            "make one with `openssl rand -hex 32`; name the old one in `previous_pepper`, or all \
+             existing keys are unknown",
         ),
+    }
+}
+
+fn pepper_before(field: &Field<'_>) -> Option<Pepper> {
+    let bytes = field.secret_bytes(Literal::Refuse)?;
+    match Pepper::new(&bytes) {
+        Ok(pepper) => Some(pepper),
+        Err(weak) => field.refuse(weak.to_string(), "name the file of the pepper before"),
+    }
+}
+
+/// Most likely the new one was never put in place.
+fn report_same(section: &Section<'_>, one: Option<&Pepper>, other: Option<&Option<Pepper>>) {
+    let digest = |pepper: &Pepper| pepper.digest("the same pepper");
+    if let (Some(pepper), Some(Some(previous))) = (one, other)
+        && digest(pepper) == digest(previous)
+    {
+        let written = section.get("previous_pepper");
+        written.unwrap_or_else(|| section.field().clone()).report(
+            "`previous_pepper` is the same as `pepper`",
+            "put the new pepper in `pepper` and the one before in `previous_pepper`",
+        );
     }
 }
 

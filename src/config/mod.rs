@@ -40,6 +40,7 @@ mod catalogue;
 mod upstreams;
 mod pattern;
 mod routes;
+mod sessions;
 mod schema;
 
 pub use problem::{Problem, Problems};
@@ -152,6 +153,8 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
     let catalogue = Catalogue::read(root);
     let upstreams = upstreams::read(root);
     let routes = routes::read(root, &catalogue, &upstreams);
+    let sessions = sessions::read(root);
+    sessions::report_hidden(root, sessions.as_ref(), routes.as_ref());
     let trusted_proxies = root.or("trusted_proxies", Vec::new(), |list| {
         list.set_of(Field::network)
     });
@@ -180,6 +183,7 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
             body_idle: connection_limits.body_idle,
             header_count: connection_limits.header_count,
             plaintext_credentials: plaintext_credentials?,
+            sessions: sessions?,
         },
         admin: operator?.with(listeners),
         store: store?,

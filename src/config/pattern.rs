@@ -132,7 +132,7 @@ fn parameter(segment: &str) -> Option<&str> {
 }
 
 /// A path in canonical form.
-fn path<'a>(field: &Field<'a>) -> Option<&'a str> {
+pub(super) fn path<'a>(field: &Field<'a>) -> Option<&'a str> {
     let text = field.text()?;
     match fault(text) {
         Some((message, hint)) => field.refuse(format!("{} {message}", quoted(text)), hint),

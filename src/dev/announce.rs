@@ -71,6 +71,14 @@ impl fmt::Display for Ready {
             "403: this key may read, not write",
             format!("curl -i {to} -X POST {url} -H \"X-API-Key: {read_only}\" -d name=example.com"),
         )?;
+        show(
+            "Temporary access: a session token that may read for 15 minutes",
+            format!(
+                "curl {to} -X POST {}/auth/sessions -H \"Authorization: Bearer {full}\" \\\n  -H \
+                 \"Content-Type: application/json\" -d '{{\"scopes\":[\"domains:read\"],\"ttl\":900}}'",
+                self.url
+            ),
+        )?;
         if let Some(http) = self.http {
             show(
                 "426: nothing is answered in clear text",

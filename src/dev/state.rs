@@ -167,11 +167,11 @@ impl DevKeys {
                 && client
                     .key(&keys.full.id)
                     .await
-                    .is_ok_and(|key| key.revoked_at.is_none())
+                    .is_ok_and(|found| found.key.revoked_at.is_none())
                 && client
                     .key(&keys.read_only.id)
                     .await
-                    .is_ok_and(|key| key.revoked_at.is_none())
+                    .is_ok_and(|found| found.key.revoked_at.is_none())
             {
                 return Ok(keys);
             }

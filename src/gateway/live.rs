@@ -14,7 +14,7 @@ use http::{HeaderValue, Request};
 use super::identity::InternalTokens;
 use super::record::Recorder;
 use super::request_id::RequestIds;
-use super::{GatewaySettings, RouteConflict, RouteTable};
+use super::{GatewaySettings, Route, RouteConflict, RouteTable};
 use crate::auth::{Authenticator, KeyDesk};
 use crate::clock::Clock;
 use crate::observe::{AccessLogSink, AuditLog, Metrics};
@@ -28,6 +28,7 @@ pub struct Live {
     routes: RouteTable,
     targets: Vec<Arc<Target>>,
     authenticator: Arc<Authenticator>,
+    session_route: Arc<Route>,
 }
 
 /// Why a policy cannot be compiled.
@@ -54,7 +55,9 @@ impl Live {
             .iter()
             .map(|upstream| Ok(Arc::new(Target::new(upstream.clone(), metrics)?)))
             .collect::<Result<_, TargetError>>()?;
+        let session_route = Arc::new(Route::own("own:sessions", &settings.realm, metrics));
         Ok(Live {
+            session_route,
             settings,
             routes,
             targets,
@@ -70,6 +73,11 @@ impl Live {
     /// The routes.
     pub fn routes(&self) -> &RouteTable {
         &self.routes
+    }
+
+    /// What stands for the session endpoints where a route is asked for.
+    pub(super) fn session_route(&self) -> &Arc<Route> {
+        &self.session_route
     }
 
     /// The upstreams, in the order of the config.
@@ -122,6 +130,8 @@ pub(super) struct Worker {
     pools: Vec<Rc<Pool>>,
     tokens: Rc<InternalTokens>,
     metrics: Arc<Metrics>,
+    desk: Arc<KeyDesk>,
+    control: tokio::runtime::Handle,
 }
 
 impl Gateway {
@@ -138,7 +148,7 @@ impl Gateway {
             clock: parts.clock.clone(),
         });
         let live = parts.live.load_full();
-        let worker = Rc::new(Worker::new(live, &tokens, &parts.metrics, &[]));
+        let worker = Rc::new(Worker::new(live, &tokens, &parts, &[]));
         let worker = RefCell::new(worker);
         Gateway {
             parts,
@@ -168,7 +178,7 @@ impl Gateway {
             *worker = Rc::new(Worker::new(
                 Arc::clone(&live),
                 &self.tokens,
-                &self.parts.metrics,
+                &self.parts,
                 &worker.pools,
             ));
         }
@@ -199,7 +209,7 @@ impl Worker {
     fn new(
         live: Arc<Live>,
         tokens: &Rc<InternalTokens>,
-        metrics: &Arc<Metrics>,
+        parts: &GatewayParts,
         before: &[Rc<Pool>],
     ) -> Worker {
         let pool = |target: &Arc<Target>| {
@@ -211,8 +221,20 @@ impl Worker {
             live,
             pools,
             tokens: Rc::clone(tokens),
-            metrics: Arc::clone(metrics),
+            metrics: Arc::clone(&parts.metrics),
+            desk: Arc::clone(&parts.desk),
+            control: parts.control.clone(),
         }
+    }
+
+    /// What the gateway's own endpoints work with.
+    pub(super) fn desk(&self) -> &Arc<KeyDesk> {
+        &self.desk
+    }
+
+    /// The runtime on which the store may be called.
+    pub(super) fn control(&self) -> &tokio::runtime::Handle {
+        &self.control
     }
 
     pub(super) fn live(&self) -> &Live {

@@ -6,7 +6,7 @@
 
 use http::{HeaderValue, StatusCode};
 
-use crate::auth::{InvalidCredentials, Refusal, Unavailable};
+use crate::auth::{InvalidCredentials, Refusal, SessionProblem, Unavailable};
 use crate::edge::Malformed;
 use crate::upstream::{RequestBodyFault, UpstreamError};
 
@@ -61,6 +61,8 @@ pub enum Reason {
     Scheme,
     /// The credential is good and lacks a scope.
     Scope,
+    /// A session that cannot be given.
+    Session(SessionProblem),
     /// Whether the credential is good cannot be known now.
     Unavailable(Unavailable),
     /// A GET or HEAD with a body of undeclared length: it would be dropped on the way.
@@ -117,6 +119,7 @@ answers! {
     EXPECTATION_FAILED = EXPECTATION_FAILED, "expectation_failed", "The expectation cannot be met";
     MISDIRECTED_REQUEST = MISDIRECTED_REQUEST, "misdirected_request", "This host is not served on this connection";
     UPGRADE_REQUIRED = UPGRADE_REQUIRED, "https_required", "HTTPS is required";
+    RATE_LIMITED = TOO_MANY_REQUESTS, "rate_limited", "Too many requests";
     HEADERS_TOO_LARGE = REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "The request header fields are too large";
     INTERNAL_ERROR = INTERNAL_SERVER_ERROR, "internal_error", "The gateway failed";
     NOT_IMPLEMENTED = NOT_IMPLEMENTED, "not_implemented", "The method or transfer coding is not implemented";
@@ -160,6 +163,10 @@ impl Rejection {
         match self.reason {
             Reason::Credentials(_) => Some(HeaderValue::from_static(
                 r#"Bearer error="invalid_request""#,
+            )),
+            // What was asked for is not repeated.
+            Reason::Session(SessionProblem::Scopes) => Some(HeaderValue::from_static(
+                r#"Bearer error="insufficient_scope""#,
             )),
             _ => self.challenge.clone(),
         }
@@ -224,6 +231,7 @@ impl Reason {
             Reason::Missing | Reason::Refused(_) => UNAUTHORIZED,
             Reason::NotFound => NOT_FOUND,
             Reason::PayloadTooLarge => PAYLOAD_TOO_LARGE,
+            Reason::Session(problem) => session_answer(problem),
             Reason::Unavailable(_) => SERVICE_UNAVAILABLE,
             Reason::Upstream(UpstreamFault::Timeout) => GATEWAY_TIMEOUT,
             Reason::Upstream(
@@ -254,6 +262,7 @@ impl Reason {
             Reason::RequestBody => "body_broken",
             Reason::Scheme => "scheme",
             Reason::Scope => "scope",
+            Reason::Session(problem) => problem.label(),
             Reason::Unavailable(unavailable) => unavailable.label(),
             Reason::UndeclaredBody => "undeclared_body",
             Reason::Upgrade => "upgrade",
@@ -264,6 +273,18 @@ impl Reason {
                 UpstreamFault::Timeout => "upstream_timeout",
             },
         }
+    }
+}
+
+const fn session_answer(problem: SessionProblem) -> ErrorAnswer {
+    match problem {
+        SessionProblem::AllowedIps | SessionProblem::Chained | SessionProblem::Scopes => FORBIDDEN,
+        SessionProblem::Body
+        | SessionProblem::ContentType
+        | SessionProblem::IdleTimeout
+        | SessionProblem::Label
+        | SessionProblem::Ttl => BAD_REQUEST,
+        SessionProblem::TooMany => RATE_LIMITED,
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) enum Connection {
 
 /// How long a client that got 503 should wait, in seconds.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// The same for 429: room comes as sessions end, the shortest of which live a minute.
+const ROOM_SECONDS: HeaderValue = HeaderValue::from_static("60");
 
 /// An upstream's answer, with the record that ends with it.
 pub(super) fn forwarded(
@@ -42,6 +44,16 @@ pub(super) fn forwarded(
         .headers
         .insert(X_REQUEST_ID, record.request_id().clone());
     Response::from_parts(parts, ResponseBody::upstream(body, record))
+}
+
+/// An own endpoint's answer, with the record that ends with it.
+pub(super) fn own(answer: Response<Bytes>, mut record: Record) -> Response<ResponseBody> {
+    let (mut parts, body) = answer.into_parts();
+    record.status(parts.status);
+    parts
+        .headers
+        .insert(X_REQUEST_ID, record.request_id().clone());
+    Response::from_parts(parts, ResponseBody::fixed(body, record))
 }
 
 /// A rejection as the client sees it.
@@ -80,6 +92,9 @@ fn set_fields_of(rejection: &Rejection, headers: &mut HeaderMap) {
     match rejection.reason().answer().status {
         StatusCode::SERVICE_UNAVAILABLE => {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            headers.insert(RETRY_AFTER, ROOM_SECONDS);
         }
         StatusCode::UPGRADE_REQUIRED => {
             headers.insert(UPGRADE, HeaderValue::from_static("TLS/1.2, HTTP/1.1"));

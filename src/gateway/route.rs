@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use super::path_trie::{PathEntry, PathTrie};
-use super::{Access, RouteSettings};
+use super::{Access, PathPattern, RouteSettings};
 use crate::observe::{Metrics, RouteMetrics};
 
 /// One route, compiled: its settings and every header and handle that a request on it can need.
@@ -115,6 +115,28 @@ impl RouteTable {
 }
 
 impl Route {
+    /// What stands for endpoints of the gateway's own in records and challenges. It is in no
+    /// table, so nothing can be forwarded by it; `name` has a colon, which no route's can have.
+    pub(super) fn own(name: &str, realm: &str, metrics: &Metrics) -> Route {
+        let access = Access::Authenticated;
+        Route {
+            challenges: Challenges::new(realm, &access),
+            metrics: metrics.route(name),
+            settings: RouteSettings {
+                name: name.into(),
+                hosts: Vec::new(),
+                pattern: PathPattern::Prefix(String::new()),
+                methods: Vec::new(),
+                access,
+                upstream: usize::MAX,
+                strip_prefix: None,
+                timeout: None,
+                max_body: None,
+                trailers: false,
+            },
+        }
+    }
+
     /// Its settings.
     pub fn settings(&self) -> &RouteSettings {
         &self.settings
@@ -175,7 +197,6 @@ fn add_all(tables: &mut Tables, index: usize, all: &[RouteSettings]) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::PathPattern;
     use crate::scope::ScopeSet;
 
     fn route(name: &str, pattern: PathPattern, methods: &[Method]) -> RouteSettings {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Method;
 use ipnet::IpNet;
 
+use crate::auth::SessionSettings;
 use crate::scope::ScopeSet;
 
 /// Everything that the request path needs to know.
@@ -24,6 +25,8 @@ pub struct GatewaySettings {
     pub header_count: usize,
     /// What becomes of a credential seen in clear text.
     pub plaintext_credentials: PlaintextCredentials,
+    /// Where temporary access is given.
+    pub sessions: SessionSettings,
 }
 
 /// What becomes of a credential seen in clear text.

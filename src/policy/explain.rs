@@ -12,8 +12,8 @@ use super::table;
 use crate::auth::{Credential, Failure, Principal};
 use crate::environment::Environment;
 use crate::gateway::{
-    Access, Asked, CHECKS, CanonicalPath, Check, Live, Reason, Resolved, Route, allows_scopes,
-    is_known_method,
+    Access, Asked, CHECKS, CanonicalPath, Check, Live, OwnEndpoint, Reason, Resolved, Route,
+    allows_scopes, is_known_method,
 };
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
@@ -114,6 +114,9 @@ impl Explanation {
         path: &str,
         method: &Method,
     ) -> Result<(), Reason> {
+        if let Some(endpoint) = OwnEndpoint::of(live, path) {
+            return self.own(live, request, &endpoint, method).await;
+        }
         let route = self.resolve(live, request, path, method)?;
         if let Access::Public { .. } = route.settings().access {
             self.allow("authenticate", "a public route: no credential is looked at");
@@ -126,6 +129,38 @@ impl Explanation {
                 self.authorize(live, route, request.address, &principal)
             }
         }
+    }
+
+    /// An endpoint of the gateway's own: what it would do with the body is not said.
+    async fn own(
+        &mut self,
+        live: &Live,
+        request: &ExplainRequest,
+        endpoint: &OwnEndpoint,
+        method: &Method,
+    ) -> Result<(), Reason> {
+        let taken = endpoint.takes(method).map_err(|denied| denied.reason());
+        let route = endpoint.route(live);
+        let name = &route.settings().name;
+        self.step("route", taken, |()| {
+            format!("{name}: the gateway answers itself")
+        })?;
+        self.route = Some(name.clone());
+        if let ExplainCredential::Scopes(scopes) = &request.credential {
+            return self.scopes(route, scopes);
+        }
+        let principal = self.authenticate(live, &request.credential).await?;
+        match request.address {
+            None => self.allow("authorize", "address: not given, not checked"),
+            Some(address) => {
+                let fits = principal.allows_address(address).then_some(());
+                let fits = fits.ok_or(Reason::Address);
+                self.step("authorize", fits, |()| "address fits".into())?;
+            }
+        }
+        self.step("authorize", endpoint.serves(&principal), |()| {
+            "it serves such a credential".into()
+        })
     }
 
     fn resolve<'a>(

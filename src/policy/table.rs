@@ -20,13 +20,26 @@ pub struct RouteRow {
     pub upstream: String,
 }
 
-/// Every route in the order of the config.
+/// Every route in the order of the config, and the gateway's own endpoints, which come before them
+/// for a request.
 pub fn rows(settings: &GatewaySettings, upstreams: &[UpstreamSettings]) -> Vec<RouteRow> {
     settings
         .routes
         .iter()
         .map(|route| row(route, upstreams))
+        .chain([sessions(settings)])
         .collect()
+}
+
+fn sessions(settings: &GatewaySettings) -> RouteRow {
+    RouteRow {
+        route: "own:sessions".into(),
+        hosts: "*".into(),
+        methods: "DELETE GET POST".into(),
+        path: format!("{}/**", settings.sessions.path),
+        access: "any valid credential".into(),
+        upstream: "(the gateway itself)".into(),
+    }
 }
 
 fn row(route: &RouteSettings, upstreams: &[UpstreamSettings]) -> RouteRow {

@@ -108,6 +108,7 @@ pub(crate) fn credentials() -> CredentialSettings {
         realm: "osir".into(),
         prefix: "osir".into(),
         pepper: pepper(),
+        previous_pepper: None,
         checksum: Checksum::Optional,
         cache: CacheSettings {
             capacity: 1,

@@ -262,7 +262,7 @@ fn plaintext_exposure_is_counted_and_revokes_if_so_configured() {
         let key = gateway
             .operate(async |admin| admin.key(&id).await)
             .expect("known");
-        key.revoked_at
+        key.key.revoked_at
     });
     let series = r#"portcullis_plaintext_refused_total{credential="api_key"}"#;
     assert_eq!(gateway.metric(series), 1.0);

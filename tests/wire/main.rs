@@ -15,5 +15,6 @@ mod leaks;
 mod lifecycle;
 mod matrix;
 mod outage;
+mod sessions;
 mod tokens;
 mod upstream_faults;

@@ -6,27 +6,27 @@ use serde_json::{Value, json};
 
 use crate::support::{FORBIDDEN, Gateway, Setup, UNAUTHORIZED, Upstream};
 
-struct Issuer {
+pub(crate) struct Issuer {
     key: rcgen::KeyPair,
 }
 
 const KID: &str = "key-1";
 
 impl Issuer {
-    fn new() -> Issuer {
+    pub(crate) fn new() -> Issuer {
         Issuer {
             key: rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key"),
         }
     }
 
-    fn jwks(&self) -> String {
+    pub(crate) fn jwks(&self) -> String {
         let point = self.key.public_key_raw();
         let text = |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(&point[range]);
         json!({ "keys": [{ "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": KID, "x": text(1..33), "y": text(33..65) }] })
             .to_string()
     }
 
-    fn token(&self, change: impl FnOnce(&mut Value)) -> String {
+    pub(crate) fn token(&self, change: impl FnOnce(&mut Value)) -> String {
         let now = portcullis::clock::Clock::system().now().as_secs();
         let mut claims = json!({
             "iss": "https://idp.example", "aud": "api", "sub": "user-7", "client_id": "app-1", "jti": "jti-1",

@@ -137,6 +137,8 @@ impl Issuer {
     }
 
     fn verified(&self, claims: &Claims<'_>, hash: &TokenHash) -> VerifiedToken {
+        let earliest = claims.expires_at.minus(self.settings.max_lifetime);
+        let issued_at = claims.issued_at.unwrap_or(earliest);
         let own_id = claims.id.and_then(|id| CredentialId::parse(id).ok());
         let identity = Identity {
             kind: CredentialKind::AccessToken,
@@ -150,16 +152,18 @@ impl Issuer {
             },
             client_id: claims.client.map(str::to_owned),
             issuer: Some(self.settings.issuer.clone()),
+            grant: claims.grant.map(str::to_owned),
+            jti: claims.id.map(str::to_owned),
+            issued_at,
             scopes: claims.scopes.clone(),
             environment: Environment::Live,
             allowed_ips: Vec::new(),
             not_before: claims.not_before,
             expires_at: Some(claims.expires_at),
         };
-        let earliest = claims.expires_at.minus(self.settings.max_lifetime);
         VerifiedToken {
             identity: Arc::new(Holder::from(identity)),
-            issued_at: claims.issued_at.unwrap_or(earliest),
+            issued_at,
             jti: claims.id.map(str::to_owned),
             grant: claims.grant.map(str::to_owned),
             revocation: self.settings.revocation,

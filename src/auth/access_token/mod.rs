@@ -161,6 +161,11 @@ impl AccessTokens {
         }
     }
 
+    /// Whether tokens of this issuer are accepted at all.
+    pub(super) fn trusts(&self, issuer: &str) -> bool {
+        self.issuers.iter().any(|known| known.name() == issuer)
+    }
+
     /// The issuers that have no key set now: their tokens are 503.
     pub fn readiness(&self) -> Vec<&str> {
         let without = |issuer: &&Issuer| issuer.keys().generation().is_none();

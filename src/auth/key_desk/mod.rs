@@ -1,8 +1,8 @@
-//! The key desk: makes, lists, revokes and takes over API keys, for the admin API and the command
-//! line alike.
+//! The key desk: makes, lists, rotates, revokes and takes over API keys, for the admin API and the
+//! command line alike.
 //!
 //! Not here: whether a key admits a request (the rest of [`crate::auth`]), and any transport.
-//! Invariants: a secret leaves the desk once, as the answer to [`KeyDesk::create`]; every change
+//! Invariants: a secret leaves the desk once, as the answer to the wish that made it; every change
 //! leaves an audit line; a scope that the config does not know is in no key that the desk writes.
 
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use crate::auth::{Checksum, CredentialSettings};
+use crate::auth::{Checksum, CredentialSettings, SessionDesk};
 use crate::clock::{Clock, Timestamp};
 use crate::environment::Environment;
 use crate::id::{AccountId, KeyId};
@@ -26,9 +26,11 @@ mod import;
 mod import_line;
 mod lines;
 mod problem;
+mod rotation;
 
 pub use import::{Import, ImportNote, ImportReport, ImportStopped, NoteKind};
 pub use problem::KeyProblem;
+pub use rotation::{KeyRotationStatus, RotateKeyRequest, RotatedKey};
 
 /// Manages API keys on one store.
 pub struct KeyDesk {
@@ -39,6 +41,7 @@ pub struct KeyDesk {
     scopes: ArcSwap<ScopeSet>,
     clock: Clock,
     audit: AuditLog,
+    sessions: SessionDesk,
 }
 
 /// What a desk works with.
@@ -110,15 +113,30 @@ const AUDIT_WAIT: Duration = Duration::from_secs(2);
 impl KeyDesk {
     /// Opens the desk.
     pub fn new(parts: KeyDeskParts<'_>) -> KeyDesk {
+        let format = OpaqueFormat::new(&parts.credentials.prefix);
+        let pepper = parts.credentials.pepper.clone();
+        let sessions = SessionDesk {
+            store: Arc::clone(&parts.store),
+            format: format.clone(),
+            pepper: pepper.clone(),
+            clock: parts.clock.clone(),
+            audit: parts.audit.clone(),
+        };
         KeyDesk {
             store: parts.store,
-            format: OpaqueFormat::new(&parts.credentials.prefix),
-            pepper: parts.credentials.pepper.clone(),
+            format,
+            pepper,
             checksum: parts.credentials.checksum,
             scopes: ArcSwap::from_pointee(parts.scopes),
             clock: parts.clock,
             audit: parts.audit,
+            sessions,
         }
+    }
+
+    /// The desk beside it, for sessions.
+    pub fn sessions(&self) -> &SessionDesk {
+        &self.sessions
     }
 
     /// Replaces the scopes that keys may have, after a reload. Keys that have others keep them.

@@ -9,6 +9,11 @@ pub enum KeyProblem {
     /// No account id.
     #[error("account: {}", crate::id::InvalidId)]
     Account,
+    /// The secret of a rotation that is asked for again.
+    #[error(
+        "request_id: this rotation was carried out under another pepper; its secret cannot be shown again"
+    )]
+    AnswerLost,
     /// No address or network.
     #[error(
         "allowed_ips: an entry is an address (192.0.2.7) or a network without host bits \
@@ -45,12 +50,18 @@ pub enum KeyProblem {
     /// Would be read as something else.
     #[error("key: its form is that of a token or of another kind of credential, never of a key")]
     KeyKind,
+    /// Its time is over.
+    #[error("the key has expired")]
+    KeyExpired,
     /// The length of a foreign key.
     #[error("key: 16 to 256 characters")]
     KeyLength,
     /// The key stands in a field that is shown.
     #[error("key: stands in another field of the line, too")]
     KeyRepeated,
+    /// It was revoked.
+    #[error("the key is revoked")]
+    KeyRevoked,
     /// More than a line may have.
     #[error("the line is longer than {} KiB", super::lines::LONGEST / 1024)]
     LineTooLong,
@@ -63,6 +74,15 @@ pub enum KeyProblem {
     /// The start does not come before the end.
     #[error("not_before: does not lie before expires_at")]
     NeverValid,
+    /// Too long a time.
+    #[error("overlap: at most 30 days")]
+    Overlap,
+    /// Two secrets work already.
+    #[error("two secrets of this key work until {0}; an overlap of 0s ends the older at once")]
+    Overlapping(crate::clock::Timestamp),
+    /// No request id.
+    #[error("request_id: {}", crate::id::InvalidId)]
+    RequestId,
     /// No scope name.
     #[error("scopes: a name is of the characters %x21 %x23-5B %x5D-7E (RFC 6749 §3.3)")]
     Scope,

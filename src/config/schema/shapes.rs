@@ -31,6 +31,8 @@ pub(super) struct Gateway {
     /// The issuers whose JWT access tokens are accepted.
     #[schemars(length(min = 1))]
     access_tokens: Option<Vec<Issuer>>,
+    /// Temporary access that a key or an access token gives to others.
+    sessions: Option<Sessions>,
     /// Every scope there is: its name, and what it lets its holder do.
     scopes: Option<BTreeMap<String, String>>,
     /// Groups of equal servers, by name.
@@ -138,6 +140,8 @@ struct Credentials {
     prefix: String,
     /// The HMAC key for secrets at rest: `{ file: path }` or `${env:NAME}`, never the value itself.
     pepper: Secret,
+    /// The pepper before, while what was hashed with it moves to the current one on use.
+    previous_pepper: Option<Secret>,
     /// Whether a key must carry a valid checksum; `optional` is for keys that an older API gave out.
     #[schemars(extend("default" = "required"))]
     checksum: Option<Checksum>,
@@ -160,6 +164,20 @@ struct Cache {
     /// How long an unknown key stays unknown.
     #[schemars(extend("default" = "2s"))]
     negative: Option<Duration>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Sessions {
+    /// Where the endpoints are, on every host.
+    #[schemars(extend("default" = "/auth/sessions"))]
+    path: Option<String>,
+    /// How long a session lives where nobody says so.
+    #[schemars(extend("default" = "1h"))]
+    ttl: Option<Duration>,
+    /// The longest that may be asked for, at most 24h.
+    #[schemars(extend("default" = "12h"))]
+    max_ttl: Option<Duration>,
 }
 
 #[derive(JsonSchema)]

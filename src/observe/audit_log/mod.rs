@@ -63,10 +63,16 @@ pub enum AuditAction {
     KeyImportEnd,
     /// A key was revoked.
     KeyRevoke,
+    /// A key got another secret.
+    KeyRotate,
     /// A credential was seen in clear text.
     PlaintextCredential,
     /// A request was answered.
     Request,
+    /// A session was made.
+    SessionCreate,
+    /// A session was ended.
+    SessionEnd,
 }
 
 /// Who did it.
