@@ -12,6 +12,7 @@ pub mod clock;
 pub mod id;
 pub mod environment;
 
+pub mod oauth;
 pub mod observe;
 pub mod token;
 pub mod store;

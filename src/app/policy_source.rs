@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::gateway::Live;
+use crate::oauth::{AuthorizationServer, OAuthParts};
 use crate::observe::Metrics;
 use crate::policy::{self, ExplainRequest};
 use crate::store::Store;
@@ -23,6 +24,7 @@ use crate::store::Store;
 /// Makes live policies that share one set of credentials.
 pub(super) struct PolicySource {
     first: Arc<Authenticator>,
+    oauth: OAuthParts,
     control: Handle,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -37,7 +39,14 @@ impl PolicySource {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Result<(PolicySource, Live, Follower), AppError> {
-        let tokens = access_tokens(config, &clock, &metrics, &control).await?;
+        let credentials = &config.credentials;
+        let oauth = OAuthParts::new(
+            Arc::clone(store),
+            clock.clone(),
+            credentials,
+            control.clone(),
+        );
+        let tokens = access_tokens(config, &oauth, &clock, &metrics, &control).await?;
         let cache = &config.credentials.cache;
         let revocation = Arc::new(Revocation::new(cache, &config.issuers));
         let (authenticator, follower) = Authenticator::new(
@@ -56,9 +65,11 @@ impl PolicySource {
             Arc::clone(&first),
             &metrics,
         )?;
+        let live = live.with_oauth(server(config, &oauth, &first));
         Ok((
             PolicySource {
                 first,
+                oauth,
                 control,
                 clock,
                 metrics,
@@ -70,16 +81,18 @@ impl PolicySource {
 
     /// The policy of another configuration.
     pub(super) async fn policy(&self, config: &Config) -> Result<Live, AppError> {
-        let tokens = access_tokens(config, &self.clock, &self.metrics, &self.control).await?;
+        let tokens = access_tokens(config, &self.oauth, &self.clock, &self.metrics, &self.control).await?;
         self.first.revocation().allow_for(&config.issuers);
         let authenticator = Arc::new(self.first.with_access_tokens(tokens));
         let upstreams = &config.upstreams;
-        Ok(Live::new(
+        let oauth = server(config, &self.oauth, &authenticator);
+        let live = Live::new(
             config.gateway.clone(),
             upstreams,
             authenticator,
             &self.metrics,
-        )?)
+        )?;
+        Ok(live.with_oauth(oauth))
     }
 
     /// The lease on the revocation log.
@@ -88,14 +101,36 @@ impl PolicySource {
     }
 }
 
+/// The authorization server of a configuration, if it has one.
+fn server(
+    config: &Config,
+    parts: &OAuthParts,
+    authenticator: &Arc<Authenticator>,
+) -> Option<AuthorizationServer> {
+    let settings = config.oauth.clone()?;
+    let authenticator = Arc::clone(authenticator);
+    Some(AuthorizationServer::new(settings, parts.clone(), authenticator))
+}
+
 async fn access_tokens(
     config: &Config,
+    oauth: &OAuthParts,
     clock: &Clock,
     metrics: &Arc<Metrics>,
     control: &Handle,
 ) -> Result<AccessTokens, AppError> {
     let capacity = config.credentials.cache.capacity;
-    let tokens = AccessTokens::new(&config.issuers, clock.clone(), metrics, control, capacity)?;
+    if let Some(settings) = &config.oauth {
+        oauth.signing_keys().start(settings.algorithm).await;
+    }
+    let tokens = AccessTokens::with_own_keys(
+        &config.issuers,
+        oauth.own_keys(),
+        clock.clone(),
+        metrics,
+        control,
+        capacity,
+    )?;
     tokens.prefetch().await;
     Ok(tokens)
 }

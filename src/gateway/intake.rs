@@ -113,6 +113,11 @@ impl Intake {
             .unwrap_or_else(|| self.uri.path())
     }
 
+    /// The query as it came.
+    pub(super) fn query(&self) -> Option<&str> {
+        self.uri.query()
+    }
+
     /// The host, lower case, without port.
     pub fn host(&self) -> &str {
         self.host.name()

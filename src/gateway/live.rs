@@ -17,6 +17,7 @@ use super::request_id::RequestIds;
 use super::{GatewaySettings, RouteConflict, RouteTable};
 use crate::auth::{Authenticator, KeyDesk};
 use crate::clock::Clock;
+use crate::oauth::{AuthorizationServer, Endpoint};
 use crate::observe::{AccessLogSink, AuditLog, Metrics};
 use crate::token::InternalTokenSigner;
 use crate::upstream::{Pool, Target, TargetError, UpstreamSettings};
@@ -28,6 +29,7 @@ pub struct Live {
     routes: RouteTable,
     targets: Vec<Arc<Target>>,
     authenticator: Arc<Authenticator>,
+    oauth: Option<Arc<AuthorizationServer>>,
 }
 
 /// Why a policy cannot be compiled.
@@ -59,7 +61,14 @@ impl Live {
             routes,
             targets,
             authenticator,
+            oauth: None,
         })
+    }
+
+    /// The same with an authorization server.
+    pub fn with_oauth(mut self, oauth: Option<AuthorizationServer>) -> Live {
+        self.oauth = oauth.map(Arc::new);
+        self
     }
 
     /// What the config says about the request path.
@@ -75,6 +84,11 @@ impl Live {
     /// The upstreams, in the order of the config.
     pub fn targets(&self) -> &[Arc<Target>] {
         &self.targets
+    }
+
+    /// The authorization server, if there is one.
+    pub fn oauth(&self) -> Option<&Arc<AuthorizationServer>> {
+        self.oauth.as_ref()
     }
 
     /// What verifies credentials.
@@ -134,6 +148,7 @@ impl Gateway {
         let recorder = Rc::new(Recorder {
             metrics: Arc::clone(&parts.metrics),
             unrouted: parts.metrics.route("none"),
+            own: Endpoint::ALL.map(|endpoint| (endpoint, parts.metrics.route(endpoint.label()))),
             log: parts.log.as_ref().map(|log| Rc::new(log.worker())),
             clock: parts.clock.clone(),
         });

@@ -15,6 +15,7 @@ mod route;
 mod path_trie;
 mod authorize;
 mod limit;
+mod own;
 mod forward;
 mod hygiene;
 mod identity;
@@ -41,6 +42,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
 
@@ -80,7 +82,8 @@ impl Handler for Gateway {
             respond::catch_panic(steps).await
         };
         match answer {
-            Some(Ok(answer)) => respond::forwarded(answer, record),
+            Some(Ok(Answered::Forwarded(answer))) => respond::forwarded(answer, record),
+            Some(Ok(Answered::Own(answer))) => respond::own(answer, record),
             Some(Err(rejection)) => respond::rejected(&rejection, connection, record),
             None => {
                 self.recorder().metrics.panics.inc();
@@ -101,6 +104,13 @@ impl Handler for Gateway {
     }
 }
 
+/// An answer that is no rejection.
+enum Answered {
+    Forwarded(Response<UpstreamBody>),
+    /// Of one of our own endpoints.
+    Own(Response<Bytes>),
+}
+
 impl Gateway {
     /// The steps of a request.
     async fn admit_and_forward(
@@ -108,9 +118,15 @@ impl Gateway {
         peer: Rc<TlsPeer>,
         request: Result<Request<Incoming>, Malformed>,
         record: &mut Record,
-    ) -> Result<Response<UpstreamBody>, Rejection> {
+    ) -> Result<Answered, Rejection> {
         let live = worker.live();
         let intake = accept(live, peer, request?, record)?;
+        if let Some(own) = own::endpoint(live, &intake) {
+            // Boxed: rare, and large beside what a forwarded request holds.
+            return Box::pin(own::answer(own, intake, record))
+                .await
+                .map(Answered::Own);
+        }
         let route = resolve(live, &intake, record)?;
         let caller = authenticate(live.authenticator(), &intake, route, record).await?;
         let pool = worker.pool(route.settings().upstream);
@@ -118,7 +134,9 @@ impl Gateway {
         let authorized = authorize::authorize(intake, route, caller, environment)
             .inspect_err(|denied| count_denial(worker, route, denied))?;
         let admitted = limit::admit(authorized, live.settings())?;
-        forward::forward(admitted, pool, worker.tokens(), record).await
+        forward::forward(admitted, pool, worker.tokens(), record)
+            .await
+            .map(Answered::Forwarded)
     }
 }
 

@@ -44,6 +44,16 @@ pub(super) fn forwarded(
     Response::from_parts(parts, ResponseBody::upstream(body, record))
 }
 
+/// An own endpoint's answer, with the record that ends with it.
+pub(super) fn own(answer: Response<Bytes>, mut record: Record) -> Response<ResponseBody> {
+    let (mut parts, body) = answer.into_parts();
+    record.status(parts.status);
+    parts
+        .headers
+        .insert(X_REQUEST_ID, record.request_id().clone());
+    Response::from_parts(parts, ResponseBody::fixed(body, record))
+}
+
 /// A rejection as the client sees it.
 pub(super) fn rejected(
     rejection: &Rejection,

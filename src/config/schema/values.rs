@@ -115,6 +115,19 @@ pub(super) enum Algorithm {
     Ed25519,
 }
 
+/// What keys of the gateway's own authorization server sign with.
+#[derive(JsonSchema)]
+pub(super) enum SigningAlgorithm {
+    ES256,
+    RS256,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum Login {
+    Builtin,
+}
+
 #[derive(JsonSchema)]
 pub(super) enum TokenType {
     #[schemars(rename = "at+jwt")]
