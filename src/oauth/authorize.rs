@@ -102,7 +102,7 @@ pub(super) fn send_back(
 ) -> Response<Bytes> {
     let mut all = parameters.to_vec();
     all.extend(state.map(|state| ("state", state)));
-    all.push(("iss", &server.settings.issuer));
+    all.push(("iss", server.settings.issuer.as_str()));
     go_to(request, redirect.location(&all))
 }
 

@@ -4,11 +4,10 @@
 //! token stops another site from sending a form in the browser's name. Invariant: both are checked
 //! on every form.
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{COOKIE, HeaderMap, HeaderValue, ORIGIN};
-
-use aws_lc_rs::hmac;
 use subtle::ConstantTimeEq as _;
 
 use super::OAuthSettings;
@@ -30,8 +29,8 @@ impl Browser {
     /// The browser that sent a request; `None` without a cookie of ours.
     pub(super) fn of(headers: &HeaderMap) -> Option<Browser> {
         let fields = headers.get_all(COOKIE).iter();
-        let pairs = fields.filter_map(|field| field.to_str().ok()?.into());
-        let mut values = pairs
+        let mut values = fields
+            .filter_map(|field| field.to_str().ok())
             .flat_map(|field| field.split("; "))
             .filter_map(|pair| pair.strip_prefix(COOKIE_NAME)?.strip_prefix('='));
         let bytes = URL_SAFE_NO_PAD.decode(values.next()?).ok()?;

@@ -92,7 +92,7 @@ fn is_shown_by(
     shown: &Shown,
     digest: Option<Digest>,
 ) -> bool {
-    let way = match (record.settings.authentication, shown) {
+    let way = match (&record.settings.authentication, shown) {
         (ClientAuthentication::None, Shown::Name(_)) => return true,
         (ClientAuthentication::AnySecret, Shown::Basic(..) | Shown::Post(..)) => true,
         (ClientAuthentication::Basic, Shown::Basic(..)) => true,

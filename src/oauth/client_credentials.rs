@@ -9,8 +9,7 @@ use crate::scope::ScopeSet;
 use crate::store::{ClientKind, ClientRecord};
 
 /// Issues a token to a client.
-#[expect(clippy::unused_async, reason = "all grants have one form")]
-pub(super) async fn issue(
+pub(super) fn issue(
     server: &AuthorizationServer,
     form: &Form,
     client: &ClientRecord,

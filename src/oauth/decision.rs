@@ -143,10 +143,7 @@ async fn allow(
     };
     match store.decide_interaction(&opened.record.id, decision, now).await? {
         AdvanceInteraction::Advanced(_) => {
-            if may_remember(&opened.client) {
-                let (client, subject) = (&opened.client.id, &login.subject);
-                store.remember_consent(client, subject, scopes, now).await?;
-            }
+            remember(server, opened, login, scopes).await;
             Ok(Ending::Code(made.code))
         }
         AdvanceInteraction::AlreadyDecided(record) => match record.state {
@@ -158,6 +155,24 @@ async fn allow(
         AdvanceInteraction::Expired
         | AdvanceInteraction::NotLoggedIn
         | AdvanceInteraction::Unknown => Err(Notice::Expired),
+    }
+}
+
+/// So that the same is not asked again. If that fails, it is asked again.
+async fn remember(
+    server: &AuthorizationServer,
+    opened: &Opened,
+    login: &Login,
+    scopes: ScopeSet,
+) {
+    if !may_remember(&opened.client) {
+        return;
+    }
+    let (store, now) = (&server.parts.store, server.parts.clock.now());
+    let (client, subject) = (&opened.client.id, &login.subject);
+    if let Err(error) = store.remember_consent(client, subject, scopes, now).await {
+        let cause: &dyn std::error::Error = &error;
+        tracing::warn!(cause, "a consent could not be remembered");
     }
 }
 

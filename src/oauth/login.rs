@@ -73,7 +73,9 @@ async fn check(
             Ok(user)
         }
         None => {
-            subjects.map(|subject| throttle.failed(subject));
+            for subject in subjects {
+                throttle.failed(subject);
+            }
             Err(Failed::Wrong)
         }
     }

@@ -36,12 +36,12 @@ impl Documents {
         let document = self.resources.get(position).cloned().unwrap_or_default();
         answer::public_json(document, METADATA_CACHE)
     }
+}
 
-    #[expect(clippy::unused_self, reason = "one of the documents")]
-    pub(super) fn jwks(&self, keys: &SigningKeys) -> Result<Response<Bytes>, Problem> {
-        let jwks = keys.jwks().ok_or(Problem::Unavailable)?;
-        Ok(answer::public_json(jwks, KEYS_CACHE))
-    }
+/// The public keys as they are now.
+pub(super) fn jwks(keys: &SigningKeys) -> Result<Response<Bytes>, Problem> {
+    let jwks = keys.jwks().ok_or(Problem::Unavailable)?;
+    Ok(answer::public_json(jwks, KEYS_CACHE))
 }
 
 /// RFC 8414 §2. What is left out has a default that would promise something else, so all of it is

@@ -4,8 +4,7 @@
 //! One file an endpoint or grant. [`AuthorizationServer::endpoint`] says whether a request is for
 //! one of them; the gateway then hands the whole request over and gets the whole answer. Not here:
 //! what a verified token may do ([`crate::gateway`]) and what is atomic ([`crate::store`]).
-//! Invariants: only a [`RegisteredRedirect`](redirect::RegisteredRedirect) becomes a `Location`
-//! outside of this server; nothing a client sent is echoed in an error; "cannot know" is 503,
+//! Invariants: only a `RegisteredRedirect` becomes a `Location` outside of this server; nothing a client sent is echoed in an error; "cannot know" is 503,
 //! never a verdict.
 
 use std::net::IpAddr;

@@ -47,7 +47,7 @@ async fn refresh(server: &AuthorizationServer, text: &str) -> Result<OwnToken, P
 async fn access(server: &AuthorizationServer, text: &str) -> Result<OwnToken, Problem> {
     let credential = Credential::AccessToken(text);
     match server.authenticator.inspect(credential).await {
-        Ok(principal) if principal.issuer() == Some(&server.settings.issuer) => {}
+        Ok(principal) if principal.issuer() == Some(server.settings.issuer.as_str()) => {}
         Ok(_) | Err(Failure::Absent | Failure::Refused(_)) => return Ok(OwnToken::None),
         Err(Failure::Unavailable(_)) => return Err(Problem::Unavailable),
     }

@@ -22,7 +22,7 @@ impl RegisteredRedirect {
                 .iter()
                 .any(|uri| is_same(uri, asked))
                 .then_some(asked)?,
-            (None, [only]) => only,
+            (None, [only]) => only.as_str(),
             (None, _) => return None,
         };
         redirect_fault(uri)

@@ -31,6 +31,8 @@ pub(super) async fn rotate(
         .read(text)
         .ok_or(Problem::InvalidGrant)?;
     let grant = parts.store.grant(&token.grant).await?;
+    // A foreign client learns nothing of the grant; the store checks it again.
+    let grant = grant.filter(|grant| grant.client == client.id);
     let grant = grant.ok_or(Problem::InvalidGrant)?;
     let present = present_scopes(server, &grant, client).await?;
     let narrowed = narrowed(&grant, present, scopes.as_ref())?;

@@ -35,7 +35,8 @@ pub(super) async fn answer(
         // RFC 7009 §2.1: with a refresh token goes the grant, and with that its access tokens.
         OwnToken::Refresh(_, grant) if grant.client == client.id => {
             let why = RevocationReason::Client;
-            store.revoke_grant(&grant.id, why, now).await?;
+            // Revoked now, before, or gone: all the same to the client.
+            let _ = store.revoke_grant(&grant.id, why, now).await?;
         }
         OwnToken::Other => return Err(Problem::UnsupportedTokenType),
         OwnToken::Access(_) | OwnToken::Refresh(..) | OwnToken::None => {}

@@ -11,7 +11,8 @@ use super::metadata::Documents;
 use super::throttle::Throttle;
 use super::{
     Endpoint, OAuthSettings, Own, OwnRequest, Passwords, SigningKeys, answer, authorize,
-    client_authentication, decision, endpoint, interaction, introspect, login, revoke, token,
+    client_authentication, decision, endpoint, interaction, introspect, login, metadata, revoke,
+    token,
 };
 use crate::auth::{Authenticator, CredentialSettings, OwnKeys};
 use crate::clock::Clock;
@@ -135,7 +136,7 @@ impl AuthorizationServer {
             Endpoint::Decision => return decision::answer(self, request).await,
             Endpoint::Interaction => return interaction::answer(self, request).await,
             Endpoint::Login => return login::answer(self, request).await,
-            Endpoint::Jwks => self.documents.jwks(&self.parts.keys),
+            Endpoint::Jwks => metadata::jwks(&self.parts.keys),
             Endpoint::Metadata => Ok(self.documents.metadata()),
             Endpoint::ResourceMetadata => Ok(self.documents.resource(request.own.resource)),
             Endpoint::Introspect => introspect::answer(self, request).await,

@@ -6,7 +6,7 @@
 //! read stay.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -83,9 +83,9 @@ impl SigningKeys {
             return;
         }
         self.refresh(algorithm).await;
-        let keys = Arc::clone(self);
+        let keys = Arc::downgrade(self);
         self.task
-            .get_or_init(|| self.control.spawn(async move { keys.run(algorithm).await }));
+            .get_or_init(|| self.control.spawn(SigningKeys::run(keys, algorithm)));
     }
 
     /// The key that signs now; `None` while none could be read.
@@ -102,11 +102,13 @@ impl SigningKeys {
         &self.own
     }
 
-    async fn run(&self, algorithm: SignatureAlgorithm) {
-        let mut pause = REFRESH;
+    /// Ends with the last user of the keys.
+    async fn run(keys: Weak<SigningKeys>, algorithm: SignatureAlgorithm) {
+        let mut pause = RETRY;
         loop {
             tokio::time::sleep(pause).await;
-            pause = match self.refresh(algorithm).await {
+            let Some(keys) = keys.upgrade() else { return };
+            pause = match keys.refresh(algorithm).await {
                 true => REFRESH,
                 false => RETRY,
             };

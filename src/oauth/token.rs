@@ -34,7 +34,7 @@ pub(super) async fn answer(
     }
     let issued = match grant {
         GrantType::AuthorizationCode => authorization_code::redeem(server, &form, &client).await,
-        GrantType::ClientCredentials => client_credentials::issue(server, &form, &client).await,
+        GrantType::ClientCredentials => client_credentials::issue(server, &form, &client),
         GrantType::RefreshToken => refresh_token::rotate(server, &form, &client).await,
     };
     Ok(success(&issued?))

@@ -26,7 +26,6 @@ pub const SECRET: &str = "osir_cs_a-secret-of-the-client-that-nobody-guesses";
 pub const OTHER_SECRET: &str = "osir_cs_a-secret-of-the-other-client";
 pub const CALLBACK: &str = "https://yourapp.com/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 pub const PKCE: &str =
     "&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
 pub const PASSWORD: &str = "correct horse battery";

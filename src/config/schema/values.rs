@@ -115,7 +115,6 @@ pub(super) enum Algorithm {
     Ed25519,
 }
 
-/// What keys of the gateway's own authorization server sign with.
 #[derive(JsonSchema)]
 pub(super) enum SigningAlgorithm {
     ES256,

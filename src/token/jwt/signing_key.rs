@@ -180,7 +180,7 @@ fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
             let (digits, rest) = rest.split_at_checked(long - 0x80)?;
             let length = digits
                 .iter()
-                .fold(0_usize, |length, digit| length << 8 | usize::from(*digit));
+                .fold(0_usize, |length, digit| (length << 8) | usize::from(*digit));
             (length, rest)
         }
     };
