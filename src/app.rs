@@ -26,12 +26,14 @@ use crate::scope::ScopeSet;
 use crate::store::{Store, StoreError};
 use crate::token::{InternalKeyError, InternalTokenSigner};
 
+mod background;
 mod operate;
 mod policy_source;
 mod watch_files;
 
 pub use policy_source::explain_offline;
 
+pub use background::Lost;
 use operate::Operations;
 use policy_source::PolicySource;
 
@@ -89,7 +91,15 @@ pub enum AppError {
     /// The machine gave no thread or signal handler.
     #[error("the machine refused a thread or a signal handler")]
     System(#[source] std::io::Error),
+    /// A configuration could not be read or compiled, for no reason of its own.
+    #[error("the configuration could not be read or compiled: a bug")]
+    Lost(#[from] Lost),
 }
+
+/// For the embedded store's files and for scrapes. A burst of unknown keys would otherwise start a
+/// thread for each, up to 512, and their memory stays. More than a few, because writers wait for each
+/// other on them, and look-ups must not wait behind those.
+const BLOCKING_THREADS: usize = 32;
 
 /// How long requests under way may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -104,6 +114,7 @@ pub fn start(config_path: &Path, config: Config) -> Result<Running, AppError> {
     let control = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(AppError::System)?;

@@ -11,6 +11,7 @@ pub mod sealed;
 pub mod clock;
 pub mod id;
 pub mod environment;
+mod patience;
 
 pub mod oauth;
 pub mod observe;

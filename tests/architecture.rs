@@ -5,7 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Level 0: may import each other, and everyone may import them.
-const GROUND: [&str; 6] = ["clock", "environment", "id", "scope", "sealed", "secret"];
+const GROUND: [&str; 7] = [
+    "clock",
+    "environment",
+    "id",
+    "patience",
+    "scope",
+    "sealed",
+    "secret",
+];
 
 /// Each room and the rooms that it may import; docs/architecture.md explains the table.
 const ROOMS: &[(&str, &[&str])] = &[
@@ -36,16 +44,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "config", "admin", "policy", "gateway", "oauth", "auth", "upstream", "edge", "store", "token",
-            "observe",
+            "config", "admin", "policy", "gateway", "oauth", "auth", "upstream", "edge", "store",
+            "token", "observe",
         ],
     ),
     ("dev", &["app", "config", "admin"]),
     (
         "cli",
         &[
-            "dev", "app", "config", "admin", "policy", "gateway", "oauth", "auth", "edge", "store", "token",
-            "observe",
+            "dev", "app", "config", "admin", "policy", "gateway", "oauth", "auth", "edge", "store",
+            "token", "observe",
         ],
     ),
 ];

@@ -116,8 +116,8 @@ class Pages(unittest.TestCase):
     def test_plots_are_xml_and_say_where_a_bar_is_cut(self):
         with tempfile.TemporaryDirectory() as folder:
             plots.write(self.DATA, folder)
-            self.assertEqual(sorted(path.name for path in Path(folder).iterdir()), ["memory.svg", "requests.svg"])
-            text = Path(folder, "requests.svg").read_text()
+            self.assertEqual(sorted(path.name for path in Path(folder).iterdir()), ["peers-memory.svg", "peers-requests.svg"])
+            text = Path(folder, "peers-requests.svg").read_text()
         xml.dom.minidom.parseString(text)
         self.assertEqual(text.count("bar cut"), 1)
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
+use super::background;
 use super::policy_source::{self, PolicySource};
 use super::{AppError, scope_set, watch_files};
 use crate::admin::{AdminSettings, LiveGateway, NotReady, Readiness};
@@ -37,6 +38,9 @@ pub(super) struct Operations {
     store_answers: AtomicBool,
     draining: AtomicBool,
 }
+
+/// By then every worker has taken over the new policy: they look at each request, and each tick.
+const UNTIL_REPLACED: Duration = Duration::from_secs(5);
 
 /// How often the store is asked whether it is there.
 const STORE_CHECK: Duration = Duration::from_secs(2);
@@ -137,10 +141,11 @@ impl Operations {
 
     async fn load_and_swap(&self) -> Result<Arc<Config>, ReloadError> {
         let path = self.config_path.clone();
-        let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
-        let config = loaded
-            .map_err(|_| ReloadError::Bug)?
+        let config = background::run(move || Config::load(&path))
+            .await
+            .map_err(AppError::from)?
             .map_err(AppError::Config)?;
+        let config = Arc::new(config);
         let keys = needs_restart(&self.first, &config);
         if !keys.is_empty() {
             return Err(ReloadError::NeedsRestart(keys.join(", ")));
@@ -150,13 +155,14 @@ impl Operations {
         self.edge
             .reload_certificates(&config.edge.certificates)
             .map_err(AppError::Edge)?;
-        self.gateway.live.store(Arc::new(policy));
+        let replaced = self.gateway.live.swap(Arc::new(policy));
+        background::drop_after(UNTIL_REPLACED, replaced);
         self.gateway.desk.set_scopes(scope_set(&config));
         self.gateway.metrics.set_config(&config.digest);
         if let Some(log) = &self.gateway.log {
             log.reopen();
         }
-        Ok(Arc::new(config))
+        Ok(config)
     }
 }
 
@@ -165,8 +171,6 @@ impl Operations {
 enum ReloadError {
     #[error(transparent)]
     App(#[from] AppError),
-    #[error("the configuration could not be read: a bug")]
-    Bug,
     #[error("{0} cannot change while the gateway runs: restart it")]
     NeedsRestart(String),
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::AppError;
+use super::background;
 use crate::auth::{AccessTokens, Authenticator, Follower, Lease, Revocation};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -80,19 +81,24 @@ impl PolicySource {
     }
 
     /// The policy of another configuration.
-    pub(super) async fn policy(&self, config: &Config) -> Result<Live, AppError> {
-        let tokens = access_tokens(config, &self.oauth, &self.clock, &self.metrics, &self.control).await?;
+    pub(super) async fn policy(&self, config: &Arc<Config>) -> Result<Live, AppError> {
+        let tokens = access_tokens(
+            config,
+            &self.oauth,
+            &self.clock,
+            &self.metrics,
+            &self.control,
+        )
+        .await?;
         self.first.revocation().allow_for(&config.issuers);
         let authenticator = Arc::new(self.first.with_access_tokens(tokens));
-        let upstreams = &config.upstreams;
         let oauth = server(config, &self.oauth, &authenticator);
-        let live = Live::new(
-            config.gateway.clone(),
-            upstreams,
-            authenticator,
-            &self.metrics,
-        )?;
-        Ok(live.with_oauth(oauth))
+        let (config, metrics) = (Arc::clone(config), Arc::clone(&self.metrics));
+        let compiled = background::run(move || {
+            let gateway = config.gateway.clone();
+            Live::new(gateway, &config.upstreams, authenticator, &metrics)
+        });
+        Ok(compiled.await??.with_oauth(oauth))
     }
 
     /// The lease on the revocation log.
@@ -109,7 +115,11 @@ fn server(
 ) -> Option<AuthorizationServer> {
     let settings = config.oauth.clone()?;
     let authenticator = Arc::clone(authenticator);
-    Some(AuthorizationServer::new(settings, parts.clone(), authenticator))
+    Some(AuthorizationServer::new(
+        settings,
+        parts.clone(),
+        authenticator,
+    ))
 }
 
 async fn access_tokens(

@@ -3,7 +3,8 @@
 //! Not here: what a load does ([`super::cache`]). moka coalesces loads too, but its `invalidate`
 //! does not stop a load in flight from caching what it read before the change (identity.md §3.5),
 //! and an aborted leader makes it load again. Invariants: what a load brings carries the
-//! [`Validity`] that was taken before the load began; a load that ends in any way, also by a panic, leaves no waiter behind.
+//! [`Validity`] that was taken before the load began; a load that ends in any way, also by a
+//! panic, leaves no waiter behind.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -19,6 +19,7 @@ mod front;
 mod load;
 mod access_token;
 mod revocation;
+mod denial_list;
 mod follower;
 mod key_desk;
 mod principal;

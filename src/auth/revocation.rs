@@ -6,7 +6,6 @@
 //! the lease runs on monotonic time, so no step of the wall clock extends trust; a lease that
 //! was never confirmed is not fresh.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use tokio::time::Instant;
 use crate::clock::Timestamp;
 use crate::store::{Denial, DenialKind};
 
+use super::denial_list::DenialList;
 use super::{CacheSettings, Failure, IssuerSettings, Unavailable};
 
 /// The not-before list and the lease on it. One per process, shared by its workers.
@@ -43,12 +43,6 @@ pub enum Lease {
     Stale(Duration),
     /// Not confirmed since the process started: whatever depends on it is 503.
     Unconfirmed,
-}
-
-/// Copied for each batch of events, but only the kinds that the batch names.
-#[derive(Clone, Debug, Default)]
-struct DenialList {
-    by_kind: BTreeMap<DenialKind, Arc<HashMap<Box<str>, Timestamp>>>,
 }
 
 /// The least that is allowed for: clocks differ by as much, tokens live as long.
@@ -117,8 +111,7 @@ impl Revocation {
         let denials = self.denials.load();
         let skew = Duration::from_millis(self.skew.load(Ordering::Relaxed));
         marks.into_iter().any(|(kind, id)| {
-            let at = denials.by_kind.get(&kind).and_then(|ids| ids.get(id));
-            at.is_some_and(|at| match reach(kind) {
+            denials.at(kind, id).is_some_and(|at| match reach(kind) {
                 Reach::Absolute => true,
                 // interface.md §7.2: better a few refused just after than one let through.
                 Reach::IssuedBefore => issued_at < at.plus(skew),
@@ -149,22 +142,6 @@ impl Revocation {
     }
 }
 
-impl DenialList {
-    /// The copy that a new entry costs leaves those behind that no living token can meet, so the
-    /// list is bounded by what is denied within one token's life. Keys have no such end.
-    fn add(&mut self, denial: Denial, ended: Timestamp) {
-        let ids = self.by_kind.entry(denial.kind).or_default();
-        if Arc::get_mut(ids).is_none() && life(denial.kind) == Life::OfTokens {
-            let live = ids.iter().filter(|(_, at)| **at > ended);
-            *ids = Arc::new(live.map(|(id, at)| (id.clone(), *at)).collect());
-        }
-        let at = Arc::make_mut(ids)
-            .entry(denial.id.into())
-            .or_insert(denial.at);
-        *at = denial.at.max(*at);
-    }
-}
-
 /// What a denial does to credentials that were issued after it.
 enum Reach {
     Absolute,
@@ -179,26 +156,6 @@ fn reach(kind: DenialKind) -> Reach {
         DenialKind::Account | DenialKind::Client | DenialKind::Issuer | DenialKind::Subject => {
             Reach::IssuedBefore
         }
-    }
-}
-
-/// How long what a denial hits can live.
-#[derive(PartialEq, Eq)]
-enum Life {
-    OfKeys,
-    OfTokens,
-}
-
-fn life(kind: DenialKind) -> Life {
-    match kind {
-        // An account's keys are hit too.
-        DenialKind::Account | DenialKind::Key => Life::OfKeys,
-        DenialKind::Client
-        | DenialKind::Grant
-        | DenialKind::Issuer
-        | DenialKind::Jti
-        | DenialKind::Session
-        | DenialKind::Subject => Life::OfTokens,
     }
 }
 
@@ -315,6 +272,8 @@ mod tests {
         deny("second", end.minus(Duration::from_millis(1)));
         assert_eq!(denies("first"), [true; 8]);
         deny("third", end);
+        // The list forgets part by part, as new denials come.
+        (0..5000).for_each(|number| deny(&format!("other-{number}"), end));
         let kept = kinds.map(|kind| matches!(kind, DenialKind::Account | DenialKind::Key));
         assert_eq!(denies("first"), kept);
         assert_eq!(denies("second"), [true; 8]);

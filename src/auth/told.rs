@@ -2,7 +2,8 @@
 //!
 //! One buffer a holder, made when it is first asked for: a request takes parts of it without
 //! copying. Not here: the names of the fields that carry them (`gateway::identity`). Invariant: a
-//! text is ASCII and not empty, or it is absent; a subject of another issuer may hold anything.
+//! text is ASCII; one that is not, or is empty, is absent, but for the scopes: a subject of another
+//! issuer may hold anything.
 
 use bytes::{Bytes, BytesMut};
 
@@ -56,7 +57,8 @@ impl ToldTexts {
         let place = what as usize;
         let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
         let end = self.ends[place];
-        (start < end).then(|| self.buffer.slice(start..end))
+        // No scopes are told as such: a reader could take a missing field for no restriction.
+        (start < end || what == Told::Scopes).then(|| self.buffer.slice(start..end))
     }
 }
 
@@ -70,24 +72,34 @@ mod tests {
 
     #[test]
     fn what_is_no_ascii_is_not_told() {
-        let texts = ToldTexts::of(&Identity {
-            kind: CredentialKind::AccessToken,
-            credential_id: CredentialId::parse("jti-1").expect("an id"),
-            subject: "https://idp.example|Zoë".into(),
-            account: AccountId::parse("acct_1").ok(),
-            client_id: None,
-            issuer: None,
-            scopes: ScopeSet::parse("a:read a:write").expect("scopes"),
-            environment: Environment::Live,
-            allowed_ips: Vec::new(),
-            not_before: None,
-            expires_at: None,
-        });
+        let texts = ToldTexts::of(&identity("a:read a:write"));
         let told = |what| texts.get(what);
         assert_eq!(told(Told::Account).as_deref(), Some(&b"acct_1"[..]));
         assert_eq!(told(Told::ClientId), None);
         assert_eq!(told(Told::CredentialId).as_deref(), Some(&b"jti-1"[..]));
         assert_eq!(told(Told::Scopes).as_deref(), Some(&b"a:read a:write"[..]));
         assert_eq!(told(Told::Subject), None);
+    }
+
+    #[test]
+    fn no_scopes_are_told_as_an_empty_text() {
+        let texts = ToldTexts::of(&identity(""));
+        assert_eq!(texts.get(Told::Scopes).as_deref(), Some(&b""[..]));
+    }
+
+    fn identity(scopes: &str) -> Identity {
+        Identity {
+            kind: CredentialKind::AccessToken,
+            credential_id: CredentialId::parse("jti-1").expect("an id"),
+            subject: "https://idp.example|Zoë".into(),
+            account: AccountId::parse("acct_1").ok(),
+            client_id: None,
+            issuer: None,
+            scopes: ScopeSet::parse(scopes).expect("scopes"),
+            environment: Environment::Live,
+            allowed_ips: Vec::new(),
+            not_before: None,
+            expires_at: None,
+        }
     }
 }

@@ -98,7 +98,14 @@ fn builtin(section: &Section<'_>) -> Option<IssuerSettings> {
         resources,
     );
     let clock_skew = section.or("clock_skew", Duration::from_secs(60), clock_skew);
-    for key in ["jwks", "ca", "algorithms", "token_type", "max_lifetime", "revocation"] {
+    for key in [
+        "jwks",
+        "ca",
+        "algorithms",
+        "token_type",
+        "max_lifetime",
+        "revocation",
+    ] {
         if let Some(field) = section.get(key) {
             field.report(
                 format!("`{key}` has no effect beside `builtin`"),
@@ -168,7 +175,7 @@ fn jwks(section: &Section<'_>) -> Option<JwksSource> {
     match (jwks?, ca?) {
         (JwksSource::Url { url, .. }, ca) => Some(JwksSource::Url { url, ca }),
         (file, None) => Some(file),
-        (JwksSource::File(_), Some(_)) => section.get("ca")?.refuse(
+        (JwksSource::Builtin | JwksSource::File(_), Some(_)) => section.get("ca")?.refuse(
             "`ca` has no effect on a file",
             "remove it, or write an https:// URL in `jwks`",
         ),

@@ -35,9 +35,10 @@ pub(super) fn read(root: &Section<'_>, around: &Around<'_>) -> Option<Option<OAu
         .and_then(|issuers| issuers.iter().find(|one| one.jwks == JwksSource::Builtin));
     let Some(field) = root.get("oauth") else {
         if builtin.is_some() {
-            return root
-                .field()
-                .refuse("`oauth` is missing", "add oauth: { issuer: … }, or remove `builtin: true`");
+            return root.field().refuse(
+                "`oauth` is missing",
+                "add oauth: { issuer: … }, or remove `builtin: true`",
+            );
         }
         return Some(None);
     };
@@ -80,7 +81,12 @@ fn oauth(
     login?;
     Some(OAuthSettings {
         authorize_host: authorize_host?.unwrap_or_else(|| host_of(&issuer)),
-        token_host: token_host?.unwrap_or_else(|| resources.first().map(|one| host_of(one)).unwrap_or_default()),
+        token_host: token_host?.unwrap_or_else(|| {
+            resources
+                .first()
+                .map(|one| host_of(one))
+                .unwrap_or_default()
+        }),
         issuer,
         resources,
         access_token_ttl: access_token_ttl?,
@@ -107,7 +113,12 @@ fn issuer_of(field: &Field<'_>, builtin: Option<&IssuerSettings>) -> Option<Stri
 fn refresh(section: &Section<'_>) -> Option<RefreshSettings> {
     let length = |key, default| {
         section.or(key, default, |field: &Field<'_>| {
-            bounded(field, Duration::from_secs(60), LONGEST_GRANT, "write 1m to 90d")
+            bounded(
+                field,
+                Duration::from_secs(60),
+                LONGEST_GRANT,
+                "write 1m to 90d",
+            )
         })
     };
     let idle = length("idle", 30 * DAY);
@@ -122,7 +133,10 @@ fn refresh(section: &Section<'_>) -> Option<RefreshSettings> {
     if let (Some(idle), Some(absolute), Some(field)) = (idle, absolute, section.get("idle"))
         && idle > absolute
     {
-        field.report("`idle` is longer than `absolute`", "make it shorter, or remove it");
+        field.report(
+            "`idle` is longer than `absolute`",
+            "make it shorter, or remove it",
+        );
     }
     Some(RefreshSettings {
         idle: idle?,

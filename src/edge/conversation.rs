@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
@@ -14,7 +14,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep};
 
 use super::answer::{Answer, Sharing};
 use super::exchange::{Due, Exchange};
@@ -22,6 +21,7 @@ use super::frames::Metered;
 use super::guard::Guarded;
 use super::resting::Resting;
 use super::{ConnectionLimits, Handler, PlainPeer, TlsPeer};
+use crate::patience::Patience;
 
 /// What a conversation happens in.
 pub(super) struct Setting {
@@ -102,10 +102,16 @@ where
     converse(pin!(connection), setting).await;
 }
 
-/// Every wait is the guard's and the driver's; hyper's own timers stay off.
+/// Every wait is the guard's and the driver's; hyper's own timers stay off. Its buffers hold the
+/// largest head that the guard lets pass, and bound what a body on its way takes
+/// (docs/performance.md).
 fn http1_builder() -> http1::Builder {
+    const BUFFER: usize = 128 * 1024;
     let mut builder = http1::Builder::new();
-    builder.header_read_timeout(None).half_close(false);
+    builder
+        .header_read_timeout(None)
+        .half_close(false)
+        .max_buf_size(BUFFER);
     builder
 }
 
@@ -204,12 +210,13 @@ async fn converse<C: Connection>(mut connection: Pin<&mut C>, setting: Setting) 
     let news = stopping.clone();
     let mut stop = pin!(stopping.wait_for(|stop| *stop));
     let (mut told, mut asked) = (false, false);
-    let mut timer = pin!(Timer::default());
+    let mut timer = Patience::default();
     std::future::poll_fn(|cx| {
         exchange.driven_by(cx.waker());
         // Asked once, it wakes this task; until there is news, to ask again is for nothing.
         let may_stop = !told && (!asked || news.has_changed().unwrap_or(true));
-        asked = true;
+        // Without budget it does not even listen.
+        asked |= tokio::task::coop::has_budget_remaining();
         if may_stop && stop.as_mut().poll(cx).is_ready() {
             told = true;
             match exchange.may_retire() {
@@ -227,7 +234,11 @@ async fn converse<C: Connection>(mut connection: Pin<&mut C>, setting: Setting) 
                 retire(connection.as_mut(), &exchange);
                 continue;
             }
-            match std::task::ready!(timer.as_mut().poll_due(cx, &exchange, &limits)) {
+            let Some((end, due)) = exchange.due(&limits) else {
+                return Poll::Pending;
+            };
+            std::task::ready!(timer.poll_until(end, cx));
+            match due {
                 Due::Drop => return Poll::Ready(()),
                 Due::Idle => retire(connection.as_mut(), &exchange),
                 Due::Rest => {
@@ -249,39 +260,5 @@ fn retire<C: Connection>(connection: Pin<&mut C>, exchange: &Exchange) {
 fn note_end(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke off");
-    }
-}
-
-/// The one timer of a connection. Moved earlier at once and later only when it fires, so that a
-/// request that is answered at once costs no timer operation.
-#[derive(Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timer {
-    /// The wait that has lasted too long, once there is one.
-    fn poll_due(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        exchange: &Exchange,
-        limits: &ConnectionLimits,
-    ) -> Poll<Due> {
-        loop {
-            let Some((at, due)) = exchange.due(limits) else {
-                return Poll::Pending;
-            };
-            let sleep = self
-                .sleep
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-            if at < sleep.deadline() {
-                sleep.as_mut().reset(at);
-            }
-            std::task::ready!(sleep.as_mut().poll(cx));
-            if at <= Instant::now() {
-                return Poll::Ready(due);
-            }
-            sleep.as_mut().reset(at);
-        }
     }
 }

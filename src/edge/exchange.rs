@@ -90,7 +90,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// How long after an answer a connection rests. A client that asks more often than that has no
 /// disadvantage; to come back from it costs some microseconds.
-const REST_AFTER: Duration = Duration::from_secs(1);
+const REST_AFTER: Duration = Duration::from_millis(500);
 
 impl Exchange {
     pub(super) fn new() -> Rc<Exchange> {

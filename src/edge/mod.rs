@@ -34,6 +34,8 @@ mod conversation;
 mod answer;
 mod peer;
 mod resting;
+#[doc(hidden)]
+pub mod cost;
 
 pub use malformed::Malformed;
 pub use peer::{PlainPeer, TlsPeer};

@@ -116,7 +116,7 @@ async fn accept_on(listener: Option<&TcpListener>) -> (TcpStream, SocketAddr) {
 
 /// Which listener a connection came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
+pub(super) enum Door {
     Plain,
     Tls,
 }
@@ -264,7 +264,7 @@ impl<H: Handler> Worker<H> {
 }
 
 /// One connection from its acceptance.
-struct Accepted<H> {
+pub(super) struct Accepted<H> {
     edge: Arc<Edge>,
     handler: Rc<H>,
     stopping: watch::Receiver<bool>,
@@ -290,7 +290,7 @@ enum Opened {
 }
 
 impl<H: Handler> Accepted<H> {
-    async fn run(self, tcp: TcpStream, door: Door) {
+    pub(super) async fn run(self, tcp: TcpStream, door: Door) {
         // Answers are whole when they are written; Nagle would only hold them back.
         let _ = tcp.set_nodelay(true);
         match door {

@@ -25,7 +25,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Fields that the gateway sets: room for them is made at once.
-const OWN_FIELDS: usize = 14;
+pub(super) const OWN_FIELDS: usize = 14;
 
 /// Sends an admitted request to its upstream and waits for the answer's head.
 ///
@@ -105,14 +105,14 @@ fn build(
 }
 
 /// interface.md §7.4: a public route's upstream never sees a credential.
-fn credential_fate(settings: &UpstreamSettings, caller: &Caller) -> Fate {
+pub(super) fn credential_fate(settings: &UpstreamSettings, caller: &Caller) -> Fate {
     match caller {
         Caller::Known(_) if settings.forward_credential => Fate::Cross,
         Caller::Known(_) | Caller::Public => Fate::Drop,
     }
 }
 
-fn copy_fields(headers: &mut HeaderMap, from: HeaderMap, credential: Fate) {
+pub(super) fn copy_fields(headers: &mut HeaderMap, from: HeaderMap, credential: Fate) {
     let named = hygiene::named_by_connection(&from);
     let (mut current, mut cookies, mut traced) = (None, 0, false);
     for (name, value) in from {
@@ -181,7 +181,7 @@ fn is_traceparent(value: &[u8]) -> bool {
     }
 }
 
-fn set_own_fields(
+pub(super) fn set_own_fields(
     headers: &mut HeaderMap,
     host: &Host,
     addresses: HeaderValue,

@@ -52,7 +52,7 @@ enum HostName {
 
 /// What the fields say about how the request is to be read, gathered in one pass over them.
 #[derive(Debug, Default)]
-struct Said<'a> {
+pub(super) struct Said<'a> {
     host: Option<&'a HeaderValue>,
     hosts: usize,
     lengths: usize,
@@ -155,7 +155,7 @@ impl Intake {
 }
 
 impl<'a> Said<'a> {
-    fn by(headers: &'a HeaderMap) -> Said<'a> {
+    pub(super) fn by(headers: &'a HeaderMap) -> Said<'a> {
         let mut said = Said::default();
         for (name, value) in headers {
             let is = |text: &[u8]| value.as_bytes().eq_ignore_ascii_case(text);
@@ -178,7 +178,7 @@ impl<'a> Said<'a> {
 impl Host {
     /// HTTP/1: `Host`, which the wire guard has checked to be the one and only; HTTP/2:
     /// `:authority`, and a `Host` beside it must say the same (RFC 9113 §8.3.1).
-    fn of(uri: &Uri, said: &Said<'_>, version: Version) -> Result<Host, Reason> {
+    pub(super) fn of(uri: &Uri, said: &Said<'_>, version: Version) -> Result<Host, Reason> {
         if said.hosts > 1 {
             return Err(Reason::Host);
         }

@@ -133,7 +133,7 @@ pub struct Gateway {
 #[derive(Debug)]
 pub(super) struct Worker {
     live: Arc<Live>,
-    pools: Vec<Pool>,
+    pools: Vec<Rc<Pool>>,
     tokens: Rc<InternalTokens>,
     metrics: Arc<Metrics>,
 }
@@ -153,7 +153,7 @@ impl Gateway {
             clock: parts.clock.clone(),
         });
         let live = parts.live.load_full();
-        let worker = Rc::new(Worker::new(live, &tokens, &parts.metrics));
+        let worker = Rc::new(Worker::new(live, &tokens, &parts.metrics, &[]));
         let worker = RefCell::new(worker);
         Gateway {
             parts,
@@ -184,6 +184,7 @@ impl Gateway {
                 Arc::clone(&live),
                 &self.tokens,
                 &self.parts.metrics,
+                &worker.pools,
             ));
         }
         Rc::clone(&worker)
@@ -209,12 +210,18 @@ impl Gateway {
 }
 
 impl Worker {
-    fn new(live: Arc<Live>, tokens: &Rc<InternalTokens>, metrics: &Arc<Metrics>) -> Worker {
-        let pools = live
-            .targets
-            .iter()
-            .map(|target| Pool::new(Arc::clone(target)))
-            .collect();
+    /// Keeps the pools of upstreams that are the same as before: a reload costs no connection.
+    fn new(
+        live: Arc<Live>,
+        tokens: &Rc<InternalTokens>,
+        metrics: &Arc<Metrics>,
+        before: &[Rc<Pool>],
+    ) -> Worker {
+        let pool = |target: &Arc<Target>| {
+            let same = before.iter().find(|pool| pool.target().stands_for(target));
+            same.map_or_else(|| Rc::new(Pool::new(Arc::clone(target))), Rc::clone)
+        };
+        let pools = live.targets.iter().map(pool).collect();
         Worker {
             live,
             pools,

@@ -25,6 +25,8 @@ mod body;
 mod record;
 mod request_id;
 mod plaintext;
+#[doc(hidden)]
+pub mod cost;
 
 pub use authorize::{Asked, Authorized, CHECKS, Caller, Check, allows_scopes};
 pub use body::ResponseBody;

@@ -56,7 +56,10 @@ pub(super) fn preflight(endpoint: Endpoint) -> Response<Bytes> {
     let headers = response.headers_mut();
     for (name, value) in [
         ("access-control-allow-methods", endpoint.methods()),
-        ("access-control-allow-headers", "authorization, content-type"),
+        (
+            "access-control-allow-headers",
+            "authorization, content-type",
+        ),
         ("access-control-max-age", "600"),
     ] {
         headers.insert(

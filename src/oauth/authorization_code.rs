@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::AuthorizationServer;
 use super::form::Form;
-use super::issue::{Issued, Issuance};
+use super::issue::{Issuance, Issued};
 use super::problem::Problem;
 use super::token::{present_scopes, resource};
 use crate::store::{ClientRecord, GrantRecord, GrantType, NewRefresh, Redeem, RedeemCode};
@@ -24,7 +24,10 @@ pub(super) async fn redeem(
         .ok_or(Problem::InvalidRequest("code is missing"))?;
     let asked = resource(server, form)?;
     let parts = &server.parts;
-    let id = parts.format.grant_of_code(code).ok_or(Problem::InvalidGrant)?;
+    let id = parts
+        .format
+        .grant_of_code(code)
+        .ok_or(Problem::InvalidGrant)?;
     if let Some(asked) = &asked {
         require_target(parts.store.grant(&id).await?.as_ref(), asked)?;
     }
@@ -45,10 +48,11 @@ pub(super) async fn redeem(
     let grant = redeemed(parts.store.redeem_code(request).await?)?;
     let scopes = present_scopes(server, &grant, client).await?;
     let access = Issuance::of_grant(&grant, asked, scopes);
-    let refresh = grant
-        .refresh
-        .as_ref()
-        .map(|state| parts.refresh_tokens.mint(&grant.id, state.generation, &nonce));
+    let refresh = grant.refresh.as_ref().map(|state| {
+        parts
+            .refresh_tokens
+            .mint(&grant.id, state.generation, &nonce)
+    });
     server.issue(access, refresh)
 }
 

@@ -93,7 +93,10 @@ pub(super) fn check(
         Some(_) => return Err(Refused::bare("unsupported_response_type")),
         None => return Err(Refused::request("response_type is missing")),
     }
-    if form.get("response_mode").is_some_and(|mode| mode != "query") {
+    if form
+        .get("response_mode")
+        .is_some_and(|mode| mode != "query")
+    {
         return Err(Refused::request("only response_mode=query is supported"));
     }
     let settings = &asking.client.settings;

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use super::authorization_request::{Asking, AuthorizationRequest, NoClient, Refused, asking, check};
+use super::authorization_request::{
+    Asking, AuthorizationRequest, NoClient, Refused, asking, check,
+};
 use super::browser::Browser;
 use super::client_authentication::form_of;
 use super::endpoint::interaction_path;
@@ -37,7 +39,13 @@ pub(super) async fn answer(server: &AuthorizationServer, request: &OwnRequest) -
     };
     begun.unwrap_or_else(|refused| {
         let parameters = refused.parameters();
-        send_back(server, request, &asking.redirect, asking.state.as_deref(), &parameters)
+        send_back(
+            server,
+            request,
+            &asking.redirect,
+            asking.state.as_deref(),
+            &parameters,
+        )
     })
 }
 

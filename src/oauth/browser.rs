@@ -88,7 +88,12 @@ mod tests {
     fn a_browser_is_known_again_by_its_cookie() {
         let browser = Browser::new();
         let cookie = browser.cookie();
-        let pair = cookie.to_str().expect("ASCII").split(';').next().expect("a pair");
+        let pair = cookie
+            .to_str()
+            .expect("ASCII")
+            .split(';')
+            .next()
+            .expect("a pair");
         let mut headers = HeaderMap::new();
         let field = format!("a=b; {pair}; c=d");
         headers.insert(COOKIE, HeaderValue::try_from(field).expect("a field"));

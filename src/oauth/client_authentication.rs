@@ -5,8 +5,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use zeroize::Zeroizing;
 
 use super::form::{Form, decode};
@@ -29,7 +29,11 @@ struct ClientName(Zeroizing<String>);
 
 /// The form of a POST from a client: RFC 6749 §3.2 and §4.1.3.
 pub(super) fn client_form(request: &OwnRequest) -> Result<Form, Problem> {
-    if request.query.as_deref().is_some_and(|query| !query.is_empty()) {
+    if request
+        .query
+        .as_deref()
+        .is_some_and(|query| !query.is_empty())
+    {
         return Err(Problem::InvalidRequest(
             "parameters belong into the body, not into the URL",
         ));
@@ -66,7 +70,11 @@ pub(super) async fn authenticate(
     request: &OwnRequest,
     form: &Form,
 ) -> Result<ClientRecord, Problem> {
-    if let Some(wait) = server.parts.throttle.wait(&Subject::Clients(request.client)) {
+    if let Some(wait) = server
+        .parts
+        .throttle
+        .wait(&Subject::Clients(request.client))
+    {
         return Err(Problem::TooManyFailures(wait));
     }
     let shown = shown(&request.headers, form)?;
@@ -187,7 +195,13 @@ mod tests {
         }
         let odd = format!("Basic {}", encode("a%3Ab:c%25d+e:f"));
         assert_eq!(read(&odd), pair("a:b", "c%d e:f"));
-        for bad in ["Basic", "Basic !", "Bearer YTpi", "Basic YQ==", &format!("Basic {}", encode("a%:b"))] {
+        for bad in [
+            "Basic",
+            "Basic !",
+            "Bearer YTpi",
+            "Basic YQ==",
+            &format!("Basic {}", encode("a%:b")),
+        ] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

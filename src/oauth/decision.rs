@@ -20,8 +20,8 @@ use crate::id::{GrantId, InteractionId};
 use crate::scope::ScopeSet;
 use crate::secret::{Pepper, Purpose, Secret};
 use crate::store::{
-    AdvanceInteraction, ClientKind, ClientRecord, CodeState, Consent, CreateGrant, Decision, GrantRecord,
-    GrantStanding, InteractionState, Login,
+    AdvanceInteraction, ClientKind, ClientRecord, CodeState, Consent, CreateGrant, Decision,
+    GrantRecord, GrantStanding, InteractionState, Login,
 };
 use crate::token::OpaqueFormat;
 
@@ -141,7 +141,10 @@ async fn allow(
         scopes: scopes.clone(),
         grant: made.grant,
     };
-    match store.decide_interaction(&opened.record.id, decision, now).await? {
+    match store
+        .decide_interaction(&opened.record.id, decision, now)
+        .await?
+    {
         AdvanceInteraction::Advanced(_) => {
             remember(server, opened, login, scopes).await;
             Ok(Ending::Code(made.code))
@@ -159,12 +162,7 @@ async fn allow(
 }
 
 /// So that the same is not asked again. If that fails, it is asked again.
-async fn remember(
-    server: &AuthorizationServer,
-    opened: &Opened,
-    login: &Login,
-    scopes: ScopeSet,
-) {
+async fn remember(server: &AuthorizationServer, opened: &Opened, login: &Login, scopes: ScopeSet) {
     if !may_remember(&opened.client) {
         return;
     }

@@ -219,13 +219,37 @@ mod tests {
             ("api.osir.com", "/oauth/tokens", None),
             ("api.osir.com", "/oauth/token/", None),
             ("api.osir.com", "/v1/domains", None),
-            ("osir.com", "/oauth/interaction/int_1", Some("oauth-interaction")),
-            ("osir.com", "/oauth/interaction/int_1/login", Some("oauth-login")),
+            (
+                "osir.com",
+                "/oauth/interaction/int_1",
+                Some("oauth-interaction"),
+            ),
+            (
+                "osir.com",
+                "/oauth/interaction/int_1/login",
+                Some("oauth-login"),
+            ),
             ("osir.com", "/oauth/interaction/int_1/x", None),
-            ("osir.com", "/.well-known/oauth-authorization-server", Some("oauth-metadata")),
-            ("osir.com", "/.well-known/oauth-authorization-server/x", None),
-            ("api.osir.com", "/.well-known/oauth-authorization-server", None),
-            ("api.osir.com", "/.well-known/oauth-protected-resource", Some("oauth-resource-metadata")),
+            (
+                "osir.com",
+                "/.well-known/oauth-authorization-server",
+                Some("oauth-metadata"),
+            ),
+            (
+                "osir.com",
+                "/.well-known/oauth-authorization-server/x",
+                None,
+            ),
+            (
+                "api.osir.com",
+                "/.well-known/oauth-authorization-server",
+                None,
+            ),
+            (
+                "api.osir.com",
+                "/.well-known/oauth-protected-resource",
+                Some("oauth-resource-metadata"),
+            ),
             ("osir.com", "/.well-known/oauth-protected-resource", None),
         ] {
             assert_eq!(found(host, path), endpoint, "{host}{path}");
@@ -241,7 +265,10 @@ mod tests {
         let metadata = "/.well-known/oauth-authorization-server/tenant";
         assert_eq!(label("osir.com", metadata), Some("oauth-metadata"));
         let resource = "/.well-known/oauth-protected-resource/mcp";
-        assert_eq!(label("api.osir.com", resource), Some("oauth-resource-metadata"));
+        assert_eq!(
+            label("api.osir.com", resource),
+            Some("oauth-resource-metadata")
+        );
         assert_eq!(
             resource_metadata_url("https://api.osir.com/mcp"),
             format!("https://api.osir.com{resource}")

@@ -60,7 +60,12 @@ async fn check(
         return Err(Failed::TooMany(wait));
     }
     let user = match LoginName::parse(name) {
-        Ok(name) => server.parts.store.user_by_name(&name).await.map_err(unavailable)?,
+        Ok(name) => server
+            .parts
+            .store
+            .user_by_name(&name)
+            .await
+            .map_err(unavailable)?,
         Err(_) => None,
     };
     let hash = user.as_ref().map(|user| user.password.clone());
@@ -99,7 +104,11 @@ async fn log_in(
         acr: None,
     };
     let id = &opened.record.id;
-    let logged_in = server.parts.store.log_in_interaction(id, login, now).await?;
+    let logged_in = server
+        .parts
+        .store
+        .log_in_interaction(id, login, now)
+        .await?;
     opened.record = match logged_in {
         AdvanceInteraction::Advanced(record) => record,
         AdvanceInteraction::AlreadyDecided(_) => return Err(Notice::Used),

@@ -109,7 +109,12 @@ pub(super) fn consent(
         let mut known = server.settings.scopes.iter();
         let described = known.find(|(scope, _)| scope.as_str() == name);
         let words = described.map_or(name, |(_, words)| words);
-        let _ = write!(main, "<li>{} <code>{}</code></li>", escape(words), escape(name));
+        let _ = write!(
+            main,
+            "<li>{} <code>{}</code></li>",
+            escape(words),
+            escape(name)
+        );
     }
     let action = interaction_path(&opened.record.id);
     let token = token_field(server, opened);
@@ -149,7 +154,9 @@ pub(super) fn notice(realm: &str, notice: Notice) -> Response<Bytes> {
 impl Message {
     const fn text(self) -> Option<&'static str> {
         match self {
-            Message::Busy => Some("Too many people are logging in just now. Try again in a moment."),
+            Message::Busy => {
+                Some("Too many people are logging in just now. Try again in a moment.")
+            }
             Message::None => None,
             Message::TooMany(_) => Some("Too many attempts. Wait a while, then try again."),
             Message::Wrong => Some("The name or the password is wrong."),

@@ -168,7 +168,8 @@ mod tests {
 
     /// `echo -n password | argon2 somesalt -id -t 2 -m 16 -p 1 -l 32 -e` of the reference
     /// implementation (its test suite has the same hash).
-    const REFERENCE: &str = "$argon2id$v=19$m=65536,t=2,p=1$c29tc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+    const REFERENCE: &str =
+        "$argon2id$v=19$m=65536,t=2,p=1$c29tc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
 
     #[test]
     fn a_hash_of_the_reference_implementation_is_read() {
@@ -180,8 +181,16 @@ mod tests {
 
     #[test]
     fn what_is_no_hash_fits_nothing() {
-        for text in ["", "$argon2id$v=19$", "$argon2i$v=19$m=8,t=1,p=1$c29tc2FsdA$AAAA", "plain"] {
-            assert!(HashedPassword::parse(&PasswordHash::new(text)).is_none(), "{text}");
+        for text in [
+            "",
+            "$argon2id$v=19$",
+            "$argon2i$v=19$m=8,t=1,p=1$c29tc2FsdA$AAAA",
+            "plain",
+        ] {
+            assert!(
+                HashedPassword::parse(&PasswordHash::new(text)).is_none(),
+                "{text}"
+            );
         }
     }
 
@@ -193,7 +202,10 @@ mod tests {
         assert_eq!(right.await, Ok(true));
         let wrong = passwords.verify(Some(hash), Secret::new("hunter3"));
         assert_eq!(wrong.await, Ok(false));
-        assert_eq!(passwords.verify(None, Secret::new("hunter2")).await, Ok(false));
+        assert_eq!(
+            passwords.verify(None, Secret::new("hunter2")).await,
+            Ok(false)
+        );
     }
 
     #[tokio::test]

@@ -85,8 +85,9 @@ pub(super) fn redirect_fault(uri: &str) -> Option<&'static str> {
             Some("a redirect URI has a plain host")
         }
         ("https", Some(_)) => None,
-        ("http", Some(host)) => (!is_loopback(host))
-            .then_some("http is for 127.0.0.1 and [::1] only (RFC 9700 §2.6)"),
+        ("http", Some(host)) => {
+            (!is_loopback(host)).then_some("http is for 127.0.0.1 and [::1] only (RFC 9700 §2.6)")
+        }
         // RFC 8252 §7.1: the app's own domain, backwards.
         (scheme, _) if is_app_scheme(scheme) => None,
         _ => Some("an app's scheme is its domain backwards, such as com.example.app:/callback"),
@@ -95,12 +96,15 @@ pub(super) fn redirect_fault(uri: &str) -> Option<&'static str> {
 
 fn is_app_scheme(scheme: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
-    scheme.contains('.') && scheme.starts_with(|c: char| c.is_ascii_lowercase())
+    scheme.contains('.')
+        && scheme.starts_with(|c: char| c.is_ascii_lowercase())
         && scheme.bytes().all(allowed)
 }
 
 fn authority(after_slashes: &str) -> &str {
-    let end = after_slashes.find(['/', '?']).unwrap_or(after_slashes.len());
+    let end = after_slashes
+        .find(['/', '?'])
+        .unwrap_or(after_slashes.len());
     &after_slashes[..end]
 }
 
@@ -185,9 +189,22 @@ mod tests {
             assert_eq!(redirect_fault(good), None, "{good}");
         }
         for bad in [
-            "", "https://", "https:app", "http://app.example/cb", "http://localhost/cb",
-            "https://a/cb#f", "https://a b", "https://u@a/", "javascript:alert(1)", "data:text/html,x",
-            "app:/cb", "//app.example", "/cb", "https://a/\u{e9}", "https://a/\r\nx: y", "https://*/",
+            "",
+            "https://",
+            "https:app",
+            "http://app.example/cb",
+            "http://localhost/cb",
+            "https://a/cb#f",
+            "https://a b",
+            "https://u@a/",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "app:/cb",
+            "//app.example",
+            "/cb",
+            "https://a/\u{e9}",
+            "https://a/\r\nx: y",
+            "https://*/",
         ] {
             assert!(redirect_fault(bad).is_some(), "{bad:?}");
         }
@@ -201,17 +218,32 @@ mod tests {
             value.to_str().expect("ASCII").to_owned()
         };
         assert_eq!(location("https://a/cb"), "https://a/cb?code=a%20b&iss=i");
-        assert_eq!(location("https://a/cb?x=1"), "https://a/cb?x=1&code=a%20b&iss=i");
+        assert_eq!(
+            location("https://a/cb?x=1"),
+            "https://a/cb?x=1&code=a%20b&iss=i"
+        );
         assert_eq!(location("https://a/cb?"), "https://a/cb?code=a%20b&iss=i");
     }
 
     #[test]
     fn a_user_and_a_content_policy_are_told_the_host_or_the_app() {
         for (uri, shown, source) in [
-            ("https://app.example:8443/cb", "app.example:8443", Some("https://app.example:8443")),
-            ("http://127.0.0.1:5000/cb", "127.0.0.1:5000", Some("http://127.0.0.1:5000")),
+            (
+                "https://app.example:8443/cb",
+                "app.example:8443",
+                Some("https://app.example:8443"),
+            ),
+            (
+                "http://127.0.0.1:5000/cb",
+                "127.0.0.1:5000",
+                Some("http://127.0.0.1:5000"),
+            ),
             ("http://[::1]:5000/cb", "[::1]:5000", None),
-            ("com.example.app:/cb", "com.example.app", Some("com.example.app:")),
+            (
+                "com.example.app:/cb",
+                "com.example.app",
+                Some("com.example.app:"),
+            ),
         ] {
             let redirect = RegisteredRedirect(uri.to_owned());
             assert_eq!(redirect.shown(), shown);

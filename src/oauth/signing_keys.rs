@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 
 use crate::auth::OwnKeys;
 use crate::clock::{Clock, Timestamp};
-use crate::secret::Pepper;
 use crate::sealed::Sealed;
+use crate::secret::Pepper;
 use crate::store::{
     NewSigningKey, SigningAlgorithm, SigningKeyRecord, SigningKeyState, Store, StoreError,
 };
@@ -90,7 +90,10 @@ impl SigningKeys {
 
     /// The key that signs now; `None` while none could be read.
     pub(super) fn active(&self) -> Option<Arc<SigningKey>> {
-        self.ring.load().as_ref().and_then(|ring| ring.active.clone())
+        self.ring
+            .load()
+            .as_ref()
+            .and_then(|ring| ring.active.clone())
     }
 
     /// The public halves as a JSON Web Key Set; `None` while none could be read.
@@ -178,7 +181,10 @@ impl SigningKeys {
             public: key.public_jwk().to_owned(),
             private: Sealed::seal(&self.pepper, key.kid(), &pkcs8),
         };
-        let published = self.store.publish_signing_key(new, self.clock.now()).await?;
+        let published = self
+            .store
+            .publish_signing_key(new, self.clock.now())
+            .await?;
         tracing::info!(kid = key.kid(), ?published, "a signing key was made");
         Ok(())
     }

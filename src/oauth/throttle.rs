@@ -54,9 +54,7 @@ impl Subject {
     fn normal(self) -> Subject {
         let network = |address: IpAddr| match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => {
-                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64))
-            }
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         };
         match self {
             Subject::Clients(address) => Subject::Clients(network(address)),

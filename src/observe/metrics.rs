@@ -74,11 +74,14 @@ pub struct RouteMetrics {
 }
 
 /// One counter for each method and status, resolved when first used.
+///
+/// Room for a class of statuses (2xx, 4xx, …) is made with the first of it: a cell for each
+/// status from the start took 64 KiB a route, 610 MiB with 10,000 routes.
 #[derive(Debug)]
 pub struct StatusCounters {
     family: IntCounterVec,
     route: String,
-    cells: Box<[OnceLock<IntCounter>]>,
+    classes: [OnceLock<Box<[OnceLock<IntCounter>; CLASS]>>; METHODS.len() * CLASSES],
 }
 
 /// The handles of one upstream.
@@ -127,8 +130,9 @@ pub enum TlsOutcome {
 const METHODS: [&str; 8] = [
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other",
 ];
-/// Statuses with a cell: 100 to 599.
-const STATUSES: usize = 500;
+/// Classes of statuses, 1xx to 5xx, and the statuses of each.
+const CLASSES: usize = 5;
+const CLASS: usize = 100;
 
 /// From 0.5 ms to 60 s: requests, upstream answers, store look-ups.
 const DURATION_BUCKETS: &[f64] = &[
@@ -192,9 +196,7 @@ impl Metrics {
             requests: StatusCounters {
                 family: self.requests.clone(),
                 route: route.into(),
-                cells: (0..METHODS.len() * STATUSES)
-                    .map(|_| OnceLock::new())
-                    .collect(),
+                classes: [const { OnceLock::new() }; METHODS.len() * CLASSES],
             },
         }
     }
@@ -270,10 +272,10 @@ impl StatusCounters {
             .iter()
             .position(|name| *name == method.as_str())
             .unwrap_or(other);
-        let status = usize::from(status.as_u16()).clamp(100, 99 + STATUSES);
-        let Some(cell) = self.cells.get(method * STATUSES + status - 100) else {
-            return;
-        };
+        let status = usize::from(status.as_u16()).clamp(100, 599);
+        let class = &self.classes[method * CLASSES + status / CLASS - 1];
+        let cells = class.get_or_init(|| Box::new([const { OnceLock::new() }; CLASS]));
+        let cell = &cells[status % CLASS];
         cell.get_or_init(|| {
             self.family
                 .with_label_values(&[&self.route, METHODS[method], &status.to_string()])
@@ -326,6 +328,20 @@ impl Families {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_takes_little_memory_until_it_is_asked_for() {
+        let route = Metrics::new().route("r");
+        assert!(size_of_val(&route.requests) <= 1024);
+        assert!(route.requests.classes.iter().all(|c| c.get().is_none()));
+        // Also the outermost statuses that `http` can hold have a cell.
+        for status in [100, 599, 600, 999] {
+            let status = http::StatusCode::from_u16(status).expect("three digits");
+            route.count(&http::Method::GET, status);
+        }
+        let room = route.requests.classes.iter();
+        assert_eq!(room.filter(|class| class.get().is_some()).count(), 2);
+    }
 
     #[test]
     fn a_request_shows_under_its_route_method_and_status() {

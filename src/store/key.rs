@@ -154,12 +154,16 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Writes each key that does not exist yet, with its [`Event::Publish`]. The answers are in
     /// the order of `keys`; each key is all or nothing. After an error some may be written: the
     /// call may be repeated, which answers [`CreateKey::Exists`] for those and completes them.
+    ///
+    /// [`Event::Publish`]: super::Event::Publish
     async fn create_keys(&self, keys: Vec<NewKey>) -> Result<Vec<CreateKey>, StoreError>;
 
     /// Marks a key revoked, puts it on the not-before list and writes the [`Event::Deny`], in
     /// this order: in one transaction in the embedded store, in two steps in Redis, where the
     /// record and the log may live on different nodes. May be repeated safely, and must be after
     /// an error: a repetition completes what a crash between the steps left undone.
+    ///
+    /// [`Event::Deny`]: super::Event::Deny
     async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<RevokeKey, StoreError>;
 
     /// Gives a key another secret under the same id. The old one goes on until the overlap ends.

@@ -10,6 +10,8 @@
 //! atomic towards every other, there is no get-then-set; a verb that changes a record has put it
 //! into the event log before it answers, so whoever has read the log up to a position knows every
 //! answered revocation up to it; no raw secret passes through, only a [`Digest`].
+//!
+//! [`Digest`]: crate::secret::Digest
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -40,6 +40,17 @@ impl Attention {
         }
     }
 
+    /// For whatever else of the connection is waited for after a poll.
+    pub(super) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// No task has the connection any more; nothing of the last one is held.
+    pub(super) fn let_go(&self) {
+        self.calls.awaited.store(false, Ordering::SeqCst);
+        drop(self.calls.task.take());
+    }
+
     /// Polls again as long as that makes calls; then the task of `cx` waits for the next one.
     pub(super) fn poll<T>(
         &self,
@@ -125,6 +136,19 @@ mod tests {
         inner.expect("it was polled").wake();
         let woken = tasks.map(|task| task.0.load(Ordering::SeqCst));
         assert_eq!(woken, [0, 1]);
+    }
+
+    #[test]
+    fn a_task_that_has_let_go_is_neither_woken_nor_held() {
+        let (task, attention) = (Arc::new(Task::default()), Attention::new());
+        let waker = Waker::from(Arc::clone(&task));
+        let polled: Poll<()> = attention.poll(&Context::from_waker(&waker), |_| Poll::Pending);
+        assert!(polled.is_pending());
+        drop(waker);
+        attention.let_go();
+        attention.waker().wake_by_ref();
+        assert_eq!(task.0.load(Ordering::SeqCst), 0);
+        assert_eq!(Arc::strong_count(&task), 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::http1::Http1;
-use super::wait::Patience;
+use crate::patience::Patience;
 
 /// A request's body on its way to the upstream.
 #[derive(Debug)]
@@ -311,11 +311,10 @@ impl UpstreamBody {
         let end = *self
             .overdue
             .get_or_insert_with(|| Instant::now() + self.idle);
-        let patience = match &mut self.connection {
-            Some(connection) => &mut connection.patience,
-            None => &mut self.patience,
-        };
-        patience.poll_until(end, cx)
+        match &mut self.connection {
+            Some(connection) => connection.poll_until(end),
+            None => self.patience.poll_until(end, cx),
+        }
     }
 }
 

@@ -23,7 +23,8 @@ use super::attention::Attention;
 use super::connection::Stream;
 use super::pool::IdleHttp1;
 use super::response_guard::{HeadSignal, ResponseGuard};
-use super::wait::{Patience, Wait};
+use super::wait::Wait;
+use crate::patience::Patience;
 
 /// A connection that one request has for itself.
 pub(super) struct Http1 {
@@ -32,7 +33,7 @@ pub(super) struct Http1 {
     attention: Attention,
     head: HeadSignal,
     home: Weak<IdleHttp1>,
-    pub(super) patience: Patience,
+    patience: Patience,
     idle_since: Instant,
 }
 
@@ -95,7 +96,10 @@ impl Http1 {
                 } = &mut *self;
                 match driver.drive(attention, cx, |cx| answer.as_mut().poll(cx)) {
                     Poll::Ready(answered) => Poll::Ready(Some(answered)),
-                    Poll::Pending => patience.poll_until(wait.end(), cx).map(|()| None),
+                    Poll::Pending => {
+                        let mut cx = Context::from_waker(attention.waker());
+                        patience.poll_until(wait.end(), &mut cx).map(|()| None)
+                    }
                 }
             })
             .await;
@@ -119,8 +123,15 @@ impl Http1 {
         self.driver.drive(&self.attention, cx, part)
     }
 
+    /// Ready once `end` has passed; after a [`Http1::drive`] that had nothing.
+    pub(super) fn poll_until(&mut self, end: Instant) -> Poll<()> {
+        let mut cx = Context::from_waker(self.attention.waker());
+        self.patience.poll_until(end, &mut cx)
+    }
+
     /// Puts the connection back into its pool if it can take another request, else closes it.
     pub(super) fn release(mut self: Box<Self>) {
+        self.attention.let_go();
         // After the answer's last byte hyper has mostly come to rest already.
         let at_rest = self.is_at_rest() || self.settle(&mut Context::from_waker(Waker::noop()));
         if at_rest && let Some(home) = self.home.upgrade() {
@@ -148,21 +159,20 @@ impl Http1 {
 }
 
 impl Driver {
-    /// One poll of both. The part is polled with a waker that does nothing: all that can wake it
-    /// is the driver, which is polled right here.
+    /// One poll of both. All that can wake the part is the driver, which is polled right here; and
+    /// the runtime, where the task has used up its budget.
     fn drive<T>(
         &mut self,
         attention: &Attention,
         cx: &Context<'_>,
         mut part: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let mut quiet = Context::from_waker(Waker::noop());
-        if let Poll::Ready(done) = part(&mut quiet) {
+        if let Poll::Ready(done) = part(&mut Context::from_waker(Waker::noop())) {
             return Poll::Ready(done);
         }
         attention.poll(cx, |cx| {
             self.poll(cx);
-            part(&mut quiet)
+            part(cx)
         })
     }
 

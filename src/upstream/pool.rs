@@ -126,7 +126,7 @@ impl Pool {
         }
         let shared = endpoint.shared.borrow().clone();
         if let Some(sender) = shared.filter(|sender| !sender.is_closed()) {
-            match Box::pin(wait.bound(self.send_http2(sender, request))).await? {
+            match Box::pin(wait.bound(self.send_http2(address, sender, request))).await? {
                 Err((_, Some(unsent))) => request = unsent,
                 Err((error, None)) => return Err(UpstreamError::Exchange(error)),
                 Ok(answer) => return self.accept(answer, None),
@@ -161,7 +161,10 @@ impl Pool {
                     .await?
                     .map_err(UpstreamError::Exchange)?;
                 *endpoint.shared.borrow_mut() = Some(sender.clone());
-                match wait.bound(self.send_http2(sender, request)).await? {
+                match wait
+                    .bound(self.send_http2(address, sender, request))
+                    .await?
+                {
                     Ok(answer) => self.accept(answer, None),
                     Err((error, _)) => Err(UpstreamError::Exchange(error)),
                 }
@@ -179,14 +182,11 @@ impl Pool {
 
     async fn send_http2(
         &self,
+        address: &Address,
         sender: SendRequest<RequestBody>,
         mut request: Box<Request<RequestBody>>,
     ) -> Result<Response<Incoming>, (hyper::Error, Option<Box<Request<RequestBody>>>)> {
-        let https = self
-            .target
-            .addresses
-            .iter()
-            .any(|a| a.endpoint.protocol == Protocol::Https);
+        let https = address.endpoint.protocol == Protocol::Https;
         move_host_to_authority(&mut request, https);
         http2::send(sender, *request)
             .await

@@ -67,7 +67,9 @@ impl Head {
             if self.previous != b'\r' {
                 return false;
             }
-            self.end_line();
+            if !self.end_line() {
+                return false;
+            }
             bytes = &bytes[end + 1..];
         }
         true
@@ -84,17 +86,21 @@ impl Head {
         self.previous = bytes.last().copied().unwrap_or(self.previous);
     }
 
-    /// After an empty line comes the body, or, after an interim answer, the next head.
-    fn end_line(&mut self) {
+    /// After an empty line comes the body, or, after an interim answer, the next head; `false` where
+    /// there has been no status line, since a parser that skips empty lines reads the head after it.
+    fn end_line(&mut self) -> bool {
+        let first = self.length <= 1;
         match (self.has_text, self.interim) {
             (true, _) => {
                 self.length = self.length.saturating_add(1);
                 self.previous = b'\n';
                 self.has_text = false;
             }
+            (false, _) if first => return false,
             (false, true) => *self = Head::START,
             (false, false) => self.active = false,
         }
+        true
     }
 }
 
@@ -202,6 +208,8 @@ mod tests {
         assert_eq!(follow(echoed), Verdict::Refused);
         assert_eq!(follow(b"HTTP/1.1 200 OK\n"), Verdict::Refused);
         assert_eq!(follow(b"HTTP/1.1 200 OK\r\n\n"), Verdict::Refused);
+        let behind_an_empty_line = b"\r\nHTTP/1.1 200 OK\r\nx: a\nset-cookie: b\r\n\r\n";
+        assert_eq!(follow(behind_an_empty_line), Verdict::Refused);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::environment::Environment;
 
 /// One named group of equal servers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// The name in routes, metrics and logs.
     pub name: String,

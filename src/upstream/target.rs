@@ -90,6 +90,12 @@ impl Target {
         &self.name
     }
 
+    /// Whether connections of this target are as good for `other`. Where a CA file is read they
+    /// are not: it may have changed.
+    pub fn stands_for(&self, other: &Target) -> bool {
+        self.settings == other.settings && self.settings.ca.is_none()
+    }
+
     /// The settings it was compiled from.
     pub fn settings(&self) -> &UpstreamSettings {
         &self.settings

@@ -1,16 +1,13 @@
-//! How long an exchange may take, and the timers for it.
+//! How long an exchange may take for its answer's head.
 //!
-//! A timer that is made and dropped for each request goes into the runtime's wheel and out again
-//! under its lock. [`Patience`] stays there from one request to the next: it is moved earlier at
-//! once and later only when it fires, so a wait that ends in time costs no operation on the wheel.
-//! Invariant: nothing is over before its end has passed, however often a timer fires before.
+//! Not here: the timer ([`crate::patience`]). Invariant: it is over only when as long as the timeout
+//! has passed since the last piece of the request's body went on its way.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::body::BodyCourse;
 use super::{RequestBodyFault, UpstreamError};
@@ -24,12 +21,6 @@ pub(super) struct Wait {
     timeout: Duration,
     /// The request's body, if there is one.
     course: Option<Rc<BodyCourse>>,
-}
-
-/// A timer for one wait after another. Costs nothing before the first.
-#[derive(Debug, Default)]
-pub(super) struct Patience {
-    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wait {
@@ -68,62 +59,6 @@ impl Wait {
             if self.end() <= end {
                 return Err(UpstreamError::Timeout);
             }
-        }
-    }
-}
-
-impl Patience {
-    /// Ready once `end` has passed.
-    pub(super) fn poll_until(&mut self, end: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
-        if end < sleep.deadline() {
-            sleep.as_mut().reset(end);
-        }
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            if end <= Instant::now() {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(end);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn each_wait_ends_at_its_own_end() {
-        let start = Instant::now();
-        let mut patience = Patience::default();
-        for seconds in [5, 20, 21] {
-            let end = start + Duration::from_secs(seconds);
-            poll_fn(|cx| patience.poll_until(end, cx)).await;
-            let late = Instant::now().duration_since(end);
-            assert!(late < Duration::from_millis(2), "{seconds} s: {late:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_wait_that_ended_in_time_does_not_end_the_next() {
-        let start = Instant::now();
-        let mut patience = Patience::default();
-        for (asked, awaited) in [(1, 9), (20, 10)] {
-            let abandoned = start + Duration::from_secs(asked);
-            poll_fn(|cx| {
-                assert!(patience.poll_until(abandoned, cx).is_pending());
-                Poll::Ready(())
-            })
-            .await;
-            let end = start + Duration::from_secs(awaited);
-            poll_fn(|cx| patience.poll_until(end, cx)).await;
-            let late = Instant::now().duration_since(end);
-            assert!(late < Duration::from_millis(2), "{awaited} s: {late:?}");
         }
     }
 }

@@ -45,31 +45,79 @@ fn what_else_is_wrong_goes_back_to_the_client_with_state_and_iss() {
         (without("&response_type=code"), "invalid_request"),
         (base.replace("=code", "="), "invalid_request"),
         (base.replace("=code", "=token"), "unsupported_response_type"),
-        (base.replace("client_conf", "client_service"), "unauthorized_client"),
-        (base.replace("client_conf", "client_pkce"), "invalid_request"),
-        (format!("{base}&code_challenge={}", "a".repeat(43)), "invalid_request"),
-        (format!("{base}&code_challenge={}&code_challenge_method=plain", "a".repeat(43)), "invalid_request"),
-        (format!("{base}&code_challenge={}&code_challenge_method=S256", "a".repeat(42)), "invalid_request"),
-        (format!("{base}&code_challenge={}%2F&code_challenge_method=S256", "a".repeat(43)), "invalid_request"),
-        (format!("{base}&code_challenge_method=S256"), "invalid_request"),
-        (base.replace("domains:read", "domains:admin"), "invalid_scope"),
+        (
+            base.replace("client_conf", "client_service"),
+            "unauthorized_client",
+        ),
+        (
+            base.replace("client_conf", "client_pkce"),
+            "invalid_request",
+        ),
+        (
+            format!("{base}&code_challenge={}", "a".repeat(43)),
+            "invalid_request",
+        ),
+        (
+            format!(
+                "{base}&code_challenge={}&code_challenge_method=plain",
+                "a".repeat(43)
+            ),
+            "invalid_request",
+        ),
+        (
+            format!(
+                "{base}&code_challenge={}&code_challenge_method=S256",
+                "a".repeat(42)
+            ),
+            "invalid_request",
+        ),
+        (
+            format!(
+                "{base}&code_challenge={}%2F&code_challenge_method=S256",
+                "a".repeat(43)
+            ),
+            "invalid_request",
+        ),
+        (
+            format!("{base}&code_challenge_method=S256"),
+            "invalid_request",
+        ),
+        (
+            base.replace("domains:read", "domains:admin"),
+            "invalid_scope",
+        ),
         (base.replace("domains:read", "openid"), "invalid_scope"),
         (without("&scope=domains:read"), "invalid_scope"),
-        (format!("{base}&resource=https://other.example"), "invalid_target"),
+        (
+            format!("{base}&resource=https://other.example"),
+            "invalid_target",
+        ),
     ] {
         let answer = house.authorize(&format!("{query}&state=a%20b%2Bc%25"));
         assert_eq!(answer.status, 302, "{query}");
         let location = answer.header("location").expect("a redirect");
-        assert!(location.starts_with(&format!("{CALLBACK}?error={error}")), "{query}: {location}");
+        assert!(
+            location.starts_with(&format!("{CALLBACK}?error={error}")),
+            "{query}: {location}"
+        );
         assert_eq!(parameter(&answer, "state").as_deref(), Some("a%20b%2Bc%25"));
-        assert_eq!(parameter(&answer, "iss").as_deref(), Some("https%3A%2F%2Fosir.com"));
+        assert_eq!(
+            parameter(&answer, "iss").as_deref(),
+            Some("https%3A%2F%2Fosir.com")
+        );
         assert_eq!(answer.header("access-control-allow-origin"), None);
     }
     // No state, none back; a repeated one is not guessed at.
-    for query in [base.replace("=code", "="), format!("{base}&state=1&state=2")] {
+    for query in [
+        base.replace("=code", "="),
+        format!("{base}&state=1&state=2"),
+    ] {
         let answer = house.authorize(&query);
         assert_eq!(parameter(&answer, "state"), None);
-        assert_eq!(parameter(&answer, "error").as_deref(), Some("invalid_request"));
+        assert_eq!(
+            parameter(&answer, "error").as_deref(),
+            Some("invalid_request")
+        );
     }
 }
 
@@ -80,10 +128,16 @@ fn the_query_of_a_redirect_is_kept_and_a_lone_redirect_need_not_be_named() {
         "client_id=client_conf&redirect_uri=https://yourapp.com/other?x=1&response_type=token",
     );
     let location = answer.header("location").expect("a redirect");
-    assert!(location.starts_with("https://yourapp.com/other?x=1&error="), "{location}");
+    assert!(
+        location.starts_with("https://yourapp.com/other?x=1&error="),
+        "{location}"
+    );
     let answer = house.authorize("client_id=client_trusted&response_type=token");
     let location = answer.header("location").expect("a redirect");
-    assert!(location.starts_with(&format!("{CALLBACK}?error=")), "{location}");
+    assert!(
+        location.starts_with(&format!("{CALLBACK}?error=")),
+        "{location}"
+    );
 }
 
 #[test]
@@ -109,7 +163,12 @@ fn an_authorization_request_may_be_a_form() {
         form.len()
     ));
     assert_eq!(answer.status, 303, "{answer:?}");
-    assert!(answer.header("location").expect("a page").starts_with("/oauth/interaction/int_"));
+    assert!(
+        answer
+            .header("location")
+            .expect("a page")
+            .starts_with("/oauth/interaction/int_")
+    );
     let cookie = answer.header("set-cookie").expect("a cookie");
     assert!(cookie.starts_with("__Host-pc_int="));
     assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax"));
@@ -119,10 +178,19 @@ fn an_authorization_request_may_be_a_form() {
 fn a_loopback_redirect_may_have_any_port() {
     let house = House::start();
     let query = |uri: &str| {
-        format!("client_id=client_pub&redirect_uri={uri}&response_type=code&scope=domains:read{PKCE}")
+        format!(
+            "client_id=client_pub&redirect_uri={uri}&response_type=code&scope=domains:read{PKCE}"
+        )
     };
-    assert_eq!(house.authorize(&query("http://127.0.0.1:49152/cb")).status, 302);
-    for other in ["http://127.0.0.1:49152/", "http://localhost:49152/cb", "http://127.0.0.2:1/cb"] {
+    assert_eq!(
+        house.authorize(&query("http://127.0.0.1:49152/cb")).status,
+        302
+    );
+    for other in [
+        "http://127.0.0.1:49152/",
+        "http://localhost:49152/cb",
+        "http://127.0.0.2:1/cb",
+    ] {
         assert_eq!(house.authorize(&query(other)).status, 400, "{other}");
     }
 }

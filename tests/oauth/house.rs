@@ -243,7 +243,10 @@ pub fn json(answer: &Answer) -> Value {
 
 /// The `error` of an answer.
 pub fn error(answer: &Answer) -> String {
-    json(answer)["error"].as_str().unwrap_or_default().to_owned()
+    json(answer)["error"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 pub fn text(value: &Value, member: &str) -> String {
@@ -279,7 +282,10 @@ fn prepare(folder: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let hosts = ["localhost", "127.0.0.1", "api.osir.com", "osir.com"].map(String::from);
     certificates::make(&folder.join("certs"), &hosts).expect("certificates");
-    for (name, text) in [("pepper", PEPPER), ("admin-token", "an-admin-token-for-tests-only")] {
+    for (name, text) in [
+        ("pepper", PEPPER),
+        ("admin-token", "an-admin-token-for-tests-only"),
+    ] {
         let path = folder.join(name);
         std::fs::write(&path, text).expect("writable");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
@@ -298,34 +304,62 @@ async fn furnish(store: &Arc<dyn Store>) {
         client("client_conf", SECRET, &all, &callbacks),
         client("client_other", OTHER_SECRET, &all, &callbacks),
         client("client_rs", SECRET, &[], &[]),
-        client("client_service", SECRET, &[GrantType::ClientCredentials], &[CALLBACK]),
+        client(
+            "client_service",
+            SECRET,
+            &[GrantType::ClientCredentials],
+            &[CALLBACK],
+        ),
         ClientRecord {
             disabled_at: Some(Clock::system().now()),
             ..client("client_gone", SECRET, &all, &[CALLBACK])
         },
-        public(client("client_pub", SECRET, &code, &["http://127.0.0.1/cb"])),
-        with(client("client_trusted", SECRET, &code, &[CALLBACK]), |settings| {
-            settings.consent = Consent::Never;
-        }),
-        with(client("client_once", SECRET, &code, &[CALLBACK]), |settings| {
-            settings.consent = Consent::Once;
-            settings.name = "<b>Once</b> & co".into();
-        }),
-        with(client("client_pkce", SECRET, &code, &[CALLBACK]), |settings| {
-            settings.pkce = PkceRule::Required;
-            settings.authentication = ClientAuthentication::Basic;
-        }),
+        public(client(
+            "client_pub",
+            SECRET,
+            &code,
+            &["http://127.0.0.1/cb"],
+        )),
+        with(
+            client("client_trusted", SECRET, &code, &[CALLBACK]),
+            |settings| {
+                settings.consent = Consent::Never;
+            },
+        ),
+        with(
+            client("client_once", SECRET, &code, &[CALLBACK]),
+            |settings| {
+                settings.consent = Consent::Once;
+                settings.name = "<b>Once</b> & co".into();
+            },
+        ),
+        with(
+            client("client_pkce", SECRET, &code, &[CALLBACK]),
+            |settings| {
+                settings.pkce = PkceRule::Required;
+                settings.authentication = ClientAuthentication::Basic;
+            },
+        ),
     ] {
-        let _ = store.create_client(client).await.expect("the store is there");
+        let _ = store
+            .create_client(client)
+            .await
+            .expect("the store is there");
     }
-    for (name, scopes) in [("alice", "domains:read domains:write"), ("carol", "domains:read")] {
+    for (name, scopes) in [
+        ("alice", "domains:read domains:write"),
+        ("carol", "domains:read"),
+    ] {
         let record = user(name, scopes);
         let _ = store.create_user(record).await.expect("the store is there");
     }
     let bob = user("bob", "domains:read");
     let (name, now) = (bob.name.clone(), bob.created_at);
     let _ = store.create_user(bob).await.expect("the store is there");
-    let _ = store.disable_user(&name, now).await.expect("the store is there");
+    let _ = store
+        .disable_user(&name, now)
+        .await
+        .expect("the store is there");
 }
 
 fn client(id: &str, secret: &str, grants: &[GrantType], redirects: &[&str]) -> ClientRecord {

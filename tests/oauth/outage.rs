@@ -9,7 +9,11 @@ fn without_its_store_the_server_is_temporarily_unavailable() {
     let code = house.seed_code();
     let mut browser = house.browser(&seed_query());
     browser.log_in("alice", PASSWORD);
-    let (cookie, page, token) = (browser.cookie.clone(), browser.page.clone(), browser.form_token());
+    let (cookie, page, token) = (
+        browser.cookie.clone(),
+        browser.page.clone(),
+        browser.form_token(),
+    );
     house.redis.as_mut().expect("Redis").kill();
 
     for form in [
@@ -18,7 +22,11 @@ fn without_its_store_the_server_is_temporarily_unavailable() {
         "grant_type=client_credentials".to_owned(),
     ] {
         let answer = house.token(&form);
-        assert_eq!((answer.status, error(&answer).as_str()), (503, "temporarily_unavailable"), "{form}");
+        assert_eq!(
+            (answer.status, error(&answer).as_str()),
+            (503, "temporarily_unavailable"),
+            "{form}"
+        );
         assert!(answer.header("retry-after").is_some());
     }
     for path in ["/oauth/revoke", "/oauth/introspect"] {
@@ -35,6 +43,8 @@ fn without_its_store_the_server_is_temporarily_unavailable() {
     ));
     assert_eq!(answer.status, 503);
     // Keys and metadata need no store.
-    let keys = house.gateway.send("GET /oauth/jwks HTTP/1.1\r\nhost: api.osir.com\r\n\r\n");
+    let keys = house
+        .gateway
+        .send("GET /oauth/jwks HTTP/1.1\r\nhost: api.osir.com\r\n\r\n");
     assert_eq!(keys.status, 200);
 }

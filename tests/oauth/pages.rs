@@ -20,7 +20,10 @@ fn the_pages_name_the_client_the_host_and_each_scope_and_nothing_can_frame_them(
         let policy = answer.header("content-security-policy").expect("a policy");
         assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
         // Or the redirect after the form is blocked (identity.md §0.6).
-        assert!(policy.ends_with("form-action 'self' https://yourapp.com"), "{policy}");
+        assert!(
+            policy.ends_with("form-action 'self' https://yourapp.com"),
+            "{policy}"
+        );
         browser.log_in("alice", PASSWORD);
     }
     browser.look();
@@ -34,7 +37,13 @@ fn every_failed_login_looks_the_same() {
     let house = House::start();
     let mut browser = house.browser(&seed_query());
     let mut bodies = Vec::new();
-    for (name, password) in [("alice", "wrong"), ("nobody", PASSWORD), ("bob", PASSWORD), ("a%20b", "x"), ("alice", "")] {
+    for (name, password) in [
+        ("alice", "wrong"),
+        ("nobody", PASSWORD),
+        ("bob", PASSWORD),
+        ("a%20b", "x"),
+        ("alice", ""),
+    ] {
         browser.log_in(name, password);
         assert_eq!(browser.answer.status, 403, "{name}");
         bodies.push(browser.answer.body.clone());
@@ -66,12 +75,23 @@ fn a_no_needs_no_login_and_is_final() {
     let token = browser.form_token();
     browser.decide("deny");
     assert_eq!(browser.answer.status, 303);
-    assert_eq!(parameter(&browser.answer, "error").as_deref(), Some("access_denied"));
-    assert_eq!(parameter(&browser.answer, "state").as_deref(), Some("s%2B1"));
+    assert_eq!(
+        parameter(&browser.answer, "error").as_deref(),
+        Some("access_denied")
+    );
+    assert_eq!(
+        parameter(&browser.answer, "state").as_deref(),
+        Some("s%2B1")
+    );
     // The back button.
     browser.look();
     assert_eq!(browser.answer.status, 410);
-    assert!(browser.answer.body.contains("You have answered this already"));
+    assert!(
+        browser
+            .answer
+            .body
+            .contains("You have answered this already")
+    );
     browser.send("decision", "", &format!("token={token}&decision=allow"));
     assert_eq!(browser.answer.status, 410);
 }
@@ -113,13 +133,23 @@ fn an_interaction_belongs_to_one_browser_and_a_form_to_its_page() {
     for (headers, form) in [
         ("", form.clone()),
         ("", "decision=deny".to_owned()),
-        ("sec-fetch-site: cross-site\r\n", format!("token={token}&decision=deny")),
-        ("origin: https://evil.example\r\n", format!("token={token}&decision=deny")),
+        (
+            "sec-fetch-site: cross-site\r\n",
+            format!("token={token}&decision=deny"),
+        ),
+        (
+            "origin: https://evil.example\r\n",
+            format!("token={token}&decision=deny"),
+        ),
     ] {
         victim.send("decision", headers, &form);
         assert_eq!(victim.answer.status, 403, "{headers}{form}");
     }
-    victim.send("decision", "origin: null\r\n", &format!("token={token}&decision=deny"));
+    victim.send(
+        "decision",
+        "origin: null\r\n",
+        &format!("token={token}&decision=deny"),
+    );
     assert_eq!(victim.answer.status, 303);
 }
 
@@ -186,5 +216,8 @@ fn a_user_gives_no_more_than_they_have() {
     let mut browser = house.browser(&seed_query().replace("domains:read%20", ""));
     browser.log_in("carol", PASSWORD);
     browser.decide("allow");
-    assert_eq!(parameter(&browser.answer, "error").as_deref(), Some("access_denied"));
+    assert_eq!(
+        parameter(&browser.answer, "error").as_deref(),
+        Some("access_denied")
+    );
 }

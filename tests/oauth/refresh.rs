@@ -4,7 +4,9 @@ use crate::house::{House, OTHER_SECRET, PKCE, VERIFIER, basic, error, json, text
 use crate::support::eventually;
 
 fn refresh(house: &House, token: &str, rest: &str) -> crate::support::Answer {
-    house.token(&format!("grant_type=refresh_token&refresh_token={token}{rest}"))
+    house.token(&format!(
+        "grant_type=refresh_token&refresh_token={token}{rest}"
+    ))
 }
 
 #[test]
@@ -18,10 +20,15 @@ fn seed_token_refresh_gives_a_new_pair_and_reuse_of_the_old_one_ends_all_on_both
         assert_eq!(house.call(&access), 200);
         // Two rotations back: no grace reaches that far.
         let reused = refresh(&house, &first, "");
-        assert_eq!((reused.status, error(&reused).as_str()), (400, "invalid_grant"));
+        assert_eq!(
+            (reused.status, error(&reused).as_str()),
+            (400, "invalid_grant")
+        );
         let after = refresh(&house, &text(&third, "refresh_token"), "");
         assert_eq!(error(&after), "invalid_grant");
-        eventually("its access tokens are dead", || (house.call(&access) == 401).then_some(()));
+        eventually("its access tokens are dead", || {
+            (house.call(&access) == 401).then_some(())
+        });
     }
 }
 
@@ -32,7 +39,9 @@ fn a_confidential_client_may_repeat_its_last_rotation_and_a_public_one_may_not()
     assert_eq!(refresh(&house, &first, "").status, 200);
     assert_eq!(refresh(&house, &first, "").status, 200);
 
-    let query = format!("client_id=client_pub&redirect_uri=http://127.0.0.1:1/cb&response_type=code&scope=domains:read{PKCE}");
+    let query = format!(
+        "client_id=client_pub&redirect_uri=http://127.0.0.1:1/cb&response_type=code&scope=domains:read{PKCE}"
+    );
     let code = house.code(&query);
     let post = |form: &str| house.post("/oauth/token", "", &format!("client_id=client_pub&{form}"));
     let tokens = json(&post(&format!(
@@ -49,9 +58,15 @@ fn a_scope_may_narrow_and_never_widen_and_a_refusal_uses_nothing_up() {
     let house = House::start();
     let first = text(&house.tokens(), "refresh_token");
     let wider = refresh(&house, &first, "&scope=domains:read%20domains:admin");
-    assert_eq!((wider.status, error(&wider).as_str()), (400, "invalid_scope"));
+    assert_eq!(
+        (wider.status, error(&wider).as_str()),
+        (400, "invalid_scope")
+    );
     let target = refresh(&house, &first, "&resource=https://other.example");
-    assert_eq!((target.status, error(&target).as_str()), (400, "invalid_target"));
+    assert_eq!(
+        (target.status, error(&target).as_str()),
+        (400, "invalid_target")
+    );
     let narrow = json(&refresh(&house, &first, "&scope=domains:read"));
     assert_eq!(narrow["scope"], "domains:read");
     // The refresh token goes on with all of it.

@@ -1,4 +1,5 @@
 """Builds what Debian does not bring: the upstream, the load tool, the Rust peers, and Portcullis itself."""
+import os
 import re
 import shutil
 import subprocess
@@ -26,10 +27,10 @@ def _upstream():
 
 
 def _portcullis():
-    """As it is packaged: the `dist` profile."""
-    target = places.WORK / "target-portcullis"
-    _cargo(places.ROOT, target, "--profile", "dist", "--bin", "portcullis")
-    _install(target / "dist" / "portcullis")
+    """As it is packaged: the `dist` profile, optimised by a profile of real work."""
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(places.WORK / "target-portcullis")}
+    subprocess.run([places.ROOT / "scripts" / "build-dist"], cwd=places.ROOT, env=environment, check=True)
+    _install(places.WORK / "target-portcullis" / "pgo" / "dist" / "portcullis")
 
 
 def _crate(manifest):

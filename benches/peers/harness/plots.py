@@ -28,7 +28,7 @@ def write(data, folder):
     for name, (title, figure, digits) in SHEETS.items():
         panels = list(_panels(data["jobs"], figure))
         if panels:
-            file = folder / (name + ".svg")
+            file = folder / ("peers-" + name + ".svg")
             file.write_text(_sheet(title, panels, digits))
             written.append(file)
     return written

@@ -200,7 +200,10 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
             // No memory for what has not begun.
             self.held.bytes = Vec::new();
         }
-        // The end of the stream, or its fault, is found again by whoever reads.
+        // The stream's end is found again by whoever reads; a fault of TLS would not be.
+        if matches!(begun, Poll::Ready(Err(_))) {
+            self.end = End::Fault;
+        }
         begun.map(|_| ())
     }
 

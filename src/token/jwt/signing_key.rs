@@ -82,7 +82,9 @@ impl SigningKey {
             return Err(InvalidSigningKey);
         };
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-        let kid = thumbprint(&format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#));
+        let kid = thumbprint(&format!(
+            r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#
+        ));
         let public = json!({
             "kty": "EC", "crv": "P-256", "x": x, "y": y, "use": "sig", "alg": "ES256", "kid": kid,
         });
@@ -209,7 +211,9 @@ mod tests {
             assert_eq!(again.kid(), key.kid());
             let set = format!(r#"{{"keys":[{}]}}"#, key.public_jwk());
             let set = KeySet::parse(set.as_bytes(), &algorithms).expect("a set");
-            let token = again.sign("at+jwt", &json!({ "iss": "i" })).expect("signed");
+            let token = again
+                .sign("at+jwt", &json!({ "iss": "i" }))
+                .expect("signed");
             let jwt = UnverifiedJwt::parse(&token).expect("a token");
             assert_eq!(jwt.token_type(), Some("at+jwt"));
             let Choice::Key(found) = set.choose(jwt.key_id(), algorithm) else {
@@ -224,6 +228,9 @@ mod tests {
     fn a_key_is_named_by_its_thumbprint() {
         // RFC 7638 §3.1.
         let members = r#"{"e":"AQAB","kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"}"#;
-        assert_eq!(thumbprint(members), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(
+            thumbprint(members),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
     }
 }

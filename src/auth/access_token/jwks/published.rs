@@ -22,7 +22,9 @@ impl OwnKeys {
 
 impl fmt::Debug for OwnKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OwnKeys").field(&self.0.generation()).finish()
+        f.debug_tuple("OwnKeys")
+            .field(&self.0.generation())
+            .finish()
     }
 }
 
