@@ -2,9 +2,11 @@
 //! store. Each row of identity.md §1.1 and §1.2 is a test here.
 
 #[path = "../wire/support/mod.rs"]
-#[expect(dead_code, reason = "the tests of the wire use more of it")]
+#[expect(unreachable_pub, reason = "a test binary has no outside")]
+#[expect(dead_code, unused_imports, reason = "the tests of the wire use more of it")]
 mod support;
 
+#[expect(unreachable_pub, reason = "a test binary has no outside")]
 mod house;
 
 mod token;
