@@ -22,6 +22,15 @@ use crate::observe::Metrics;
 use crate::policy::{self, ExplainRequest};
 use crate::store::Store;
 
+/// What is done about the keys of the authorization server.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SigningKeyUse {
+    /// They are read now and again, and the one that is missing is made.
+    Keep,
+    /// They are read once.
+    Look,
+}
+
 /// Makes live policies that share one set of credentials.
 pub(super) struct PolicySource {
     first: Arc<Authenticator>,
@@ -39,6 +48,7 @@ impl PolicySource {
         control: Handle,
         clock: Clock,
         metrics: Arc<Metrics>,
+        keys: SigningKeyUse,
     ) -> Result<(PolicySource, Live, Follower), AppError> {
         let credentials = &config.credentials;
         let oauth = OAuthParts::new(
@@ -47,6 +57,12 @@ impl PolicySource {
             credentials,
             control.clone(),
         );
+        if let Some(settings) = &config.oauth {
+            match keys {
+                SigningKeyUse::Keep => oauth.signing_keys().start(settings.algorithm).await,
+                SigningKeyUse::Look => oauth.signing_keys().look().await,
+            }
+        }
         let tokens = access_tokens(config, &oauth, &clock, &metrics, &control).await?;
         let cache = &config.credentials.cache;
         let revocation = Arc::new(Revocation::new(cache, &config.issuers));
@@ -82,6 +98,9 @@ impl PolicySource {
 
     /// The policy of another configuration.
     pub(super) async fn policy(&self, config: &Arc<Config>) -> Result<Live, AppError> {
+        if let Some(settings) = &config.oauth {
+            self.oauth.signing_keys().start(settings.algorithm).await;
+        }
         let tokens = access_tokens(
             config,
             &self.oauth,
@@ -130,9 +149,6 @@ async fn access_tokens(
     control: &Handle,
 ) -> Result<AccessTokens, AppError> {
     let capacity = config.credentials.cache.capacity;
-    if let Some(settings) = &config.oauth {
-        oauth.signing_keys().start(settings.algorithm).await;
-    }
     let tokens = AccessTokens::with_own_keys(
         &config.issuers,
         oauth.own_keys(),
@@ -152,7 +168,7 @@ pub async fn explain_offline(config: &Config, request: &ExplainRequest) -> Resul
     let store = crate::store::open(&config.store, &clock, &metrics)?;
     let control = Handle::current();
     let (source, live, follower) =
-        PolicySource::new(config, &store, control, clock, metrics).await?;
+        PolicySource::new(config, &store, control, clock, metrics, SigningKeyUse::Look).await?;
     let following = tokio::spawn(follower.run());
     wait_until_fresh(&source, Duration::from_secs(2)).await;
     let explanation = policy::explain(&live, |host| edge.covers(host), request).await;

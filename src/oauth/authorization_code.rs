@@ -28,9 +28,13 @@ pub(super) async fn redeem(
         .format
         .grant_of_code(code)
         .ok_or(Problem::InvalidGrant)?;
-    if let Some(asked) = &asked {
-        require_target(parts.store.grant(&id).await?.as_ref(), asked)?;
-    }
+    // All that the answer needs is read before the code is used up. A foreign client learns nothing
+    // of the grant; the store checks it again.
+    let grant = parts.store.grant(&id).await?;
+    let grant = grant.filter(|grant| grant.client == client.id);
+    let grant = grant.ok_or(Problem::InvalidGrant)?;
+    require_target(&grant, asked.as_deref())?;
+    let scopes = present_scopes(server, &grant, client).await?;
     let nonce = RefreshNonce::random();
     let wants_refresh = client.settings.grants.contains(&GrantType::RefreshToken);
     let request = RedeemCode {
@@ -46,7 +50,6 @@ pub(super) async fn redeem(
         at: parts.clock.now(),
     };
     let grant = redeemed(parts.store.redeem_code(request).await?)?;
-    let scopes = present_scopes(server, &grant, client).await?;
     let access = Issuance::of_grant(&grant, asked, scopes);
     let refresh = grant.refresh.as_ref().map(|state| {
         parts
@@ -79,12 +82,11 @@ fn redeemed(outcome: Redeem) -> Result<Box<GrantRecord>, Problem> {
     }
 }
 
-/// Asked before the code is used up. What is not there is told by the redemption.
-fn require_target(grant: Option<&GrantRecord>, asked: &str) -> Result<(), Problem> {
-    let granted = grant.and_then(|grant| grant.resource.as_deref());
-    match granted.is_none_or(|granted| granted == asked) {
-        true => Ok(()),
-        false => Err(Problem::InvalidTarget),
+/// RFC 8707 §2.2: what was granted, or all of it.
+fn require_target(grant: &GrantRecord, asked: Option<&str>) -> Result<(), Problem> {
+    match (grant.resource.as_deref(), asked) {
+        (Some(granted), Some(asked)) if granted != asked => Err(Problem::InvalidTarget),
+        _ => Ok(()),
     }
 }
 

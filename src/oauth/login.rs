@@ -9,7 +9,7 @@ use http::Response;
 use super::decision::{self, is_asked};
 use super::interaction::{Opened, open_form};
 use super::page::{self, Message, Notice};
-use super::password::Busy;
+use super::password::{Busy, Verdict};
 use super::throttle::Subject;
 use super::{AuthorizationServer, OwnRequest};
 use crate::id::LoginName;
@@ -37,7 +37,7 @@ pub(super) async fn answer(server: &AuthorizationServer, request: &OwnRequest) -
     let password = Secret::new(form.get("password").unwrap_or_default());
     let user = match check(server, request, name, password).await {
         Ok(user) => user,
-        Err(failed) => return refuse(server, &opened, failed),
+        Err(failed) => return refuse(server, &opened, &failed),
     };
     match log_in(server, opened, &user).await {
         Ok(opened) => decision::go_on(server, request, opened).await,
@@ -70,11 +70,13 @@ async fn check(
     };
     let hash = user.as_ref().map(|user| user.password.clone());
     let fits = password.expose().len() <= LONGEST_PASSWORD;
-    let right = server.parts.passwords.verify(hash, password).await;
-    let right = right.map_err(|Busy| Failed::Busy)? && fits;
+    let verdict = server.parts.passwords.verify(hash, password).await;
+    let verdict = verdict.map_err(|Busy| Failed::Busy)?;
+    let right = fits && verdict != Verdict::Wrong;
     match user.filter(|user| right && user.disabled_at.is_none()) {
         Some(user) => {
             throttle.succeeded(&subjects[1]);
+            keep(server, &user, verdict).await;
             Ok(user)
         }
         None => {
@@ -83,6 +85,20 @@ async fn check(
             }
             Err(Failed::Wrong)
         }
+    }
+}
+
+/// Keeps a password that was hashed anew, unless it was changed meanwhile. If that fails, the next
+/// login does it.
+async fn keep(server: &AuthorizationServer, user: &UserRecord, verdict: Verdict) {
+    let Verdict::Outdated(hash) = verdict else {
+        return;
+    };
+    let (before, now) = (Some(user.password.clone()), server.parts.clock.now());
+    let store = &server.parts.store;
+    if let Err(error) = store.set_password(&user.name, hash, before, now).await {
+        let cause: &dyn std::error::Error = &error;
+        tracing::warn!(cause, "a password that was hashed anew could not be kept");
     }
 }
 
@@ -119,11 +135,11 @@ async fn log_in(
     Ok(opened)
 }
 
-fn refuse(server: &AuthorizationServer, opened: &Opened, failed: Failed) -> Response<Bytes> {
+fn refuse(server: &AuthorizationServer, opened: &Opened, failed: &Failed) -> Response<Bytes> {
     match failed {
         Failed::Busy => page::login(server, opened, Message::Busy),
-        Failed::Notice(notice) => page::notice(&server.settings.realm, notice),
-        Failed::TooMany(wait) => page::login(server, opened, Message::TooMany(wait)),
+        Failed::Notice(notice) => page::notice(&server.settings.realm, *notice),
+        Failed::TooMany(wait) => page::login(server, opened, Message::TooMany(*wait)),
         Failed::Wrong => page::login(server, opened, Message::Wrong),
     }
 }

@@ -45,6 +45,7 @@ mod throttle;
 
 pub use endpoint::{Endpoint, Own};
 pub use password::{HashedPassword, Passwords};
+pub use redirect::redirect_fault;
 pub use server::{AuthorizationServer, OAuthParts};
 pub use signing_keys::SigningKeys;
 

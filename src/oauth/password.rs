@@ -41,6 +41,17 @@ pub struct Passwords {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Busy;
 
+/// What a password is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The right one, kept at a cost of before: this is its hash at the cost of now.
+    Outdated(PasswordHash),
+    /// The right one.
+    Right,
+    /// Not the right one, or nobody's.
+    Wrong,
+}
+
 /// A password in the form that is kept: `$argon2id$v=19$m=…,t=…,p=…$salt$hash`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HashedPassword {
@@ -71,20 +82,32 @@ impl Passwords {
         }
     }
 
-    /// Whether a password is the one of a hash; without a hash, after the same work, it is not.
+    /// Compares a password with a hash; without a hash, after the same work, it is wrong.
     pub(super) async fn verify(
         &self,
         hash: Option<PasswordHash>,
         password: Secret,
-    ) -> Result<bool, Busy> {
+    ) -> Result<Verdict, Busy> {
         let place = Arc::clone(&self.queue).try_acquire_owned();
         let _place = place.map_err(|_| Busy)?;
         let _turn = self.running.acquire().await.map_err(|_| Busy)?;
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.clone());
-        let work = move || HashedPassword::parse(&hash).is_some_and(|hash| hash.fits(&password));
-        let fits = self.control.spawn_blocking(work).await.unwrap_or(false);
-        Ok(known && fits)
+        let work = move || verdict(&hash, &password);
+        let verdict = self.control.spawn_blocking(work).await;
+        Ok(match verdict {
+            Ok(verdict) if known => verdict,
+            Ok(_) | Err(_) => Verdict::Wrong,
+        })
+    }
+}
+
+fn verdict(hash: &PasswordHash, password: &Secret) -> Verdict {
+    match HashedPassword::parse(hash) {
+        Some(hash) if !hash.fits(password) => Verdict::Wrong,
+        Some(hash) if hash.cost == COST => Verdict::Right,
+        Some(_) => Verdict::Outdated(HashedPassword::new(password).to_hash()),
+        None => Verdict::Wrong,
     }
 }
 
@@ -199,13 +222,26 @@ mod tests {
         let passwords = Passwords::new(Handle::current());
         let hash = HashedPassword::new(&Secret::new("hunter2")).to_hash();
         let right = passwords.verify(Some(hash.clone()), Secret::new("hunter2"));
-        assert_eq!(right.await, Ok(true));
+        assert_eq!(right.await, Ok(Verdict::Right));
         let wrong = passwords.verify(Some(hash), Secret::new("hunter3"));
-        assert_eq!(wrong.await, Ok(false));
-        assert_eq!(
-            passwords.verify(None, Secret::new("hunter2")).await,
-            Ok(false)
-        );
+        assert_eq!(wrong.await, Ok(Verdict::Wrong));
+        let nobody = passwords.verify(None, Secret::new("hunter2"));
+        assert_eq!(nobody.await, Ok(Verdict::Wrong));
+    }
+
+    #[tokio::test]
+    async fn a_right_password_of_another_cost_is_hashed_anew() {
+        let passwords = Passwords::new(Handle::current());
+        let old = Some(PasswordHash::new(REFERENCE));
+        let wrong = passwords.verify(old.clone(), Secret::new("Password"));
+        assert_eq!(wrong.await, Ok(Verdict::Wrong));
+        let verdict = passwords.verify(old, Secret::new("password")).await;
+        let Ok(Verdict::Outdated(new)) = verdict else {
+            panic!("not outdated: {verdict:?}");
+        };
+        assert!(new.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        let again = passwords.verify(Some(new), Secret::new("password"));
+        assert_eq!(again.await, Ok(Verdict::Right));
     }
 
     #[tokio::test]

@@ -69,8 +69,9 @@ impl RegisteredRedirect {
     }
 }
 
-/// What keeps a URI from being registered as a redirect; `None` is nothing.
-pub(super) fn redirect_fault(uri: &str) -> Option<&'static str> {
+/// What keeps a URI from being registered as a redirect; `None` is nothing. Whoever registers a
+/// client asks this first: a redirect with a fault is not used, registered or not.
+pub fn redirect_fault(uri: &str) -> Option<&'static str> {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\');
     if uri.len() > 2048 || !uri.bytes().all(plain) {
         return Some("a redirect URI is visible ASCII, at most 2048 characters");

@@ -35,7 +35,7 @@ pub(super) async fn rotate(
     let grant = grant.filter(|grant| grant.client == client.id);
     let grant = grant.ok_or(Problem::InvalidGrant)?;
     let present = present_scopes(server, &grant, client).await?;
-    let narrowed = narrowed(&grant, present, scopes.as_ref())?;
+    let narrowed = narrowed(&grant, &present, scopes.as_ref())?;
     let nonce = RefreshNonce::random();
     let request = rotation(server, &token, client, &nonce, (scopes, target.clone()));
     let (generation, grant) = rotated(parts.store.rotate_refresh(request).await?)?;
@@ -48,10 +48,10 @@ pub(super) async fn rotate(
 /// goes on with all of it. Whether it was granted at all is the store's to say, with the token.
 fn narrowed(
     grant: &GrantRecord,
-    present: ScopeSet,
+    present: &ScopeSet,
     asked: Option<&ScopeSet>,
 ) -> Result<ScopeSet, Problem> {
-    let given = asked.map_or_else(|| present.clone(), |asked| asked.intersection(&present));
+    let given = asked.map_or_else(|| present.clone(), |asked| asked.intersection(present));
     match given.is_empty() && !grant.scopes.is_empty() {
         true => Err(Problem::InvalidScope),
         false => Ok(given),

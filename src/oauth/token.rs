@@ -32,6 +32,10 @@ pub(super) async fn answer(
     if !client.settings.grants.contains(&grant) {
         return Err(Problem::UnauthorizedClient);
     }
+    // Nothing is used up for a token that could not be signed.
+    if server.parts.keys.active().is_none() {
+        return Err(Problem::Unavailable);
+    }
     let issued = match grant {
         GrantType::AuthorizationCode => authorization_code::redeem(server, &form, &client).await,
         GrantType::ClientCredentials => client_credentials::issue(server, &form, &client),

@@ -3,7 +3,11 @@
 
 #[path = "../wire/support/mod.rs"]
 #[expect(unreachable_pub, reason = "a test binary has no outside")]
-#[expect(dead_code, unused_imports, reason = "the tests of the wire use more of it")]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "the tests of the wire use more of it"
+)]
 mod support;
 
 #[expect(unreachable_pub, reason = "a test binary has no outside")]

@@ -1,12 +1,12 @@
-//! The keys that sign access tokens: read from the store every moment, made there if there are
-//! none, and given to the verifier.
+//! The keys that sign access tokens: read from the store every moment, made there where one is
+//! missing, and given to the verifier.
 //!
 //! Not here: rotation (the store's verbs and the command line). Invariants: every published key is
 //! verified with before any instance signs with it; while the store is away the keys that were
-//! read stay.
+//! read stay; whoever only looks makes nothing.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -16,12 +16,11 @@ use tokio::task::JoinHandle;
 
 use crate::auth::OwnKeys;
 use crate::clock::{Clock, Timestamp};
-use crate::sealed::Sealed;
 use crate::secret::Pepper;
-use crate::store::{
-    NewSigningKey, SigningAlgorithm, SigningKeyRecord, SigningKeyState, Store, StoreError,
-};
+use crate::store::{SigningAlgorithm, SigningKeyRecord, SigningKeyState, Store, StoreError};
 use crate::token::jwt::{KeySet, SignatureAlgorithm, SigningKey};
+
+mod supply;
 
 /// How often the store is asked for them. A key that is published is known everywhere after that.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -30,7 +29,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What keys of ours may sign with.
 const ALGORITHMS: [SignatureAlgorithm; 2] = [SignatureAlgorithm::Es256, SignatureAlgorithm::Rs256];
 
-/// The keys of one process. Nothing is read before [`SigningKeys::start`].
+/// The keys of one process. Nothing is read before [`SigningKeys::start`] or
+/// [`SigningKeys::look`].
 pub struct SigningKeys {
     store: Arc<dyn Store>,
     pepper: Pepper,
@@ -38,6 +38,8 @@ pub struct SigningKeys {
     control: Handle,
     own: OwnKeys,
     ring: ArcSwapOption<Ring>,
+    /// What new keys sign with; `None` is that none are made.
+    wanted: Mutex<Option<SignatureAlgorithm>>,
     task: OnceLock<JoinHandle<()>>,
 }
 
@@ -72,20 +74,26 @@ impl SigningKeys {
             control,
             own: OwnKeys::default(),
             ring: ArcSwapOption::empty(),
+            wanted: Mutex::new(None),
             task: OnceLock::new(),
         }
     }
 
-    /// Reads the keys, makes the first if there are none, and goes on reading them. Once is
-    /// enough; a store that is away is asked again and again.
+    /// Reads the keys, makes the one that is missing, and goes on doing so. A store that is away is
+    /// asked again and again. Called again at each reload, for the algorithm may be another.
     pub async fn start(self: &Arc<Self>, algorithm: SignatureAlgorithm) {
-        if self.task.get().is_some() {
-            return;
+        let before = self.wanted().replace(algorithm);
+        if before != Some(algorithm) {
+            self.refresh().await;
         }
-        self.refresh(algorithm).await;
         let keys = Arc::downgrade(self);
         self.task
-            .get_or_init(|| self.control.spawn(SigningKeys::run(keys, algorithm)));
+            .get_or_init(|| self.control.spawn(SigningKeys::run(keys)));
+    }
+
+    /// Reads the keys once, and makes none.
+    pub async fn look(&self) {
+        self.refresh().await;
     }
 
     /// The key that signs now; `None` while none could be read.
@@ -106,12 +114,12 @@ impl SigningKeys {
     }
 
     /// Ends with the last user of the keys.
-    async fn run(keys: Weak<SigningKeys>, algorithm: SignatureAlgorithm) {
+    async fn run(keys: Weak<SigningKeys>) {
         let mut pause = RETRY;
         loop {
             tokio::time::sleep(pause).await;
             let Some(keys) = keys.upgrade() else { return };
-            pause = match keys.refresh(algorithm).await {
+            pause = match keys.refresh().await {
                 true => REFRESH,
                 false => RETRY,
             };
@@ -119,8 +127,8 @@ impl SigningKeys {
     }
 
     /// Whether it went well. What was read before stays if not.
-    async fn refresh(&self, algorithm: SignatureAlgorithm) -> bool {
-        let read = self.read(algorithm).await;
+    async fn refresh(&self) -> bool {
+        let read = self.read().await;
         if let Err(error) = &read {
             let cause: &dyn std::error::Error = error;
             tracing::warn!(cause, "the signing keys could not be read");
@@ -128,10 +136,12 @@ impl SigningKeys {
         read.is_ok()
     }
 
-    async fn read(&self, algorithm: SignatureAlgorithm) -> Result<(), KeysError> {
+    async fn read(&self) -> Result<(), KeysError> {
         let mut records = self.store.signing_keys().await?;
-        if records.is_empty() {
-            self.make(algorithm).await?;
+        let wanted = *self.wanted();
+        if let Some(algorithm) = wanted
+            && self.supply(&records, algorithm).await?
+        {
             records = self.store.signing_keys().await?;
         }
         let now = self.clock.now();
@@ -168,25 +178,9 @@ impl SigningKeys {
         })
     }
 
-    /// The first key of a deployment. Of two instances that make one at once, the other's becomes
-    /// the next.
-    async fn make(&self, algorithm: SignatureAlgorithm) -> Result<(), KeysError> {
-        let (key, pkcs8) = SigningKey::generate(algorithm).map_err(|_| KeysError::Make)?;
-        let new = NewSigningKey {
-            kid: key.kid().to_owned(),
-            algorithm: match algorithm {
-                SignatureAlgorithm::Rs256 => SigningAlgorithm::Rs256,
-                _ => SigningAlgorithm::Es256,
-            },
-            public: key.public_jwk().to_owned(),
-            private: Sealed::seal(&self.pepper, key.kid(), &pkcs8),
-        };
-        let published = self
-            .store
-            .publish_signing_key(new, self.clock.now())
-            .await?;
-        tracing::info!(kid = key.kid(), ?published, "a signing key was made");
-        Ok(())
+    /// Whole after every statement, so a panic elsewhere does not matter.
+    fn wanted(&self) -> MutexGuard<'_, Option<SignatureAlgorithm>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
