@@ -42,6 +42,8 @@ mod decision;
 mod page;
 mod password;
 mod throttle;
+#[cfg(test)]
+mod tests;
 
 pub use endpoint::{Endpoint, Own};
 pub use password::{HashedPassword, Passwords};

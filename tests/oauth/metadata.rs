@@ -1,5 +1,12 @@
 //! Metadata, resource metadata and keys.
 
+use portcullis::app::explain_offline;
+use portcullis::clock::Clock;
+use portcullis::config::Config;
+use portcullis::observe::Metrics;
+use portcullis::policy::{ExplainCredential, ExplainRequest};
+use portcullis::store::StoreSettings;
+
 use crate::house::{House, claims, json, text};
 
 #[test]
@@ -95,4 +102,62 @@ fn an_endpoint_is_on_its_own_host_only() {
     let token =
         house.browse("POST /oauth/token HTTP/1.1\r\nhost: osir.com\r\ncontent-length: 0\r\n\r\n");
     assert_eq!(token.status, 404);
+}
+
+#[test]
+fn another_algorithm_publishes_its_key_before_it_signs() {
+    let house = House::start();
+    let path = house.gateway.path("gateway.yaml");
+    let yaml = std::fs::read_to_string(&path).expect("the file");
+    let changed = yaml.replace(
+        "oauth: { issuer: https://osir.com",
+        "oauth: { issuer: https://osir.com, signing_algorithm: RS256",
+    );
+    std::fs::write(&path, changed).expect("writable");
+    house.gateway.running().reload().expect("taken");
+    let answer = house
+        .gateway
+        .send("GET /oauth/jwks HTTP/1.1\r\nhost: api.osir.com\r\n\r\n");
+    let set = json(&answer);
+    assert_eq!(
+        (&set["keys"][0]["alg"], &set["keys"][1]["alg"]),
+        (&"RS256".into(), &"ES256".into())
+    );
+    let access = text(
+        &json(&house.token("grant_type=client_credentials")),
+        "access_token",
+    );
+    assert_eq!(claims(&access)["header"]["alg"], "ES256");
+    assert_eq!(house.call(&access), 200);
+}
+
+#[test]
+fn explaining_a_configuration_makes_no_signing_key() {
+    let house = House::start();
+    let folder = house.gateway.stop();
+    let store = folder.path().join("store.redb");
+    std::fs::remove_file(&store).expect("a store");
+    let config = Config::load(&folder.path().join("gateway.yaml")).expect("a configuration");
+    let request = ExplainRequest {
+        method: "GET".into(),
+        path: "/v1/domains".into(),
+        host: None,
+        address: None,
+        credential: ExplainCredential::None,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let told = runtime.block_on(explain_offline(&config, &request));
+    assert_eq!(told.expect("an answer")["route"], "domains-read");
+    drop(runtime);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let keys = runtime.block_on(async {
+        let settings = StoreSettings::Embedded { path: store };
+        let store = portcullis::store::open(&settings, &Clock::system(), &Metrics::new());
+        store.expect("a store").signing_keys().await
+    });
+    assert!(keys.expect("the store is there").is_empty());
 }
