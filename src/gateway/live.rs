@@ -67,6 +67,12 @@ impl Live {
 
     /// The same with an authorization server.
     pub fn with_oauth(mut self, oauth: Option<AuthorizationServer>) -> Live {
+        if let Some(url) = oauth
+            .as_ref()
+            .and_then(AuthorizationServer::resource_metadata)
+        {
+            self.routes = self.routes.with_resource_metadata(&url);
+        }
         self.oauth = oauth.map(Arc::new);
         self
     }

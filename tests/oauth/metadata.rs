@@ -61,6 +61,32 @@ fn the_resource_says_who_gives_tokens_for_it() {
 }
 
 #[test]
+fn a_client_with_nothing_but_the_address_is_told_the_way() {
+    let house = House::start();
+    let place = "https://api.osir.com/.well-known/oauth-protected-resource";
+    let missing = house.gateway.get("");
+    assert_eq!(missing.status, 401);
+    assert_eq!(
+        missing.header("www-authenticate"),
+        Some(&*format!(
+            r#"Bearer realm="osir", resource_metadata="{place}", scope="domains:read""#
+        ))
+    );
+    let form = "grant_type=client_credentials&scope=domains:read";
+    let access = text(&json(&house.token(form)), "access_token");
+    let lacking = house.gateway.send(format!(
+        "DELETE /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nauthorization: Bearer {access}\r\n\r\n"
+    ));
+    assert_eq!(lacking.status, 403);
+    assert_eq!(
+        lacking.header("www-authenticate"),
+        Some(&*format!(
+            r#"Bearer error="insufficient_scope", scope="domains:write", resource_metadata="{place}""#
+        ))
+    );
+}
+
+#[test]
 fn the_keys_are_public_and_have_the_one_that_signs() {
     let house = House::start();
     let answer = house
