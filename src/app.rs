@@ -35,7 +35,7 @@ pub use policy_source::explain_offline;
 
 pub use background::Lost;
 use operate::Operations;
-use policy_source::{PolicySource, SigningKeyUse};
+use policy_source::PolicySource;
 
 /// A gateway that serves.
 pub struct Running {
@@ -155,7 +155,6 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         handle.clone(),
         clock.clone(),
         Arc::clone(&metrics),
-        SigningKeyUse::Keep,
     )
     .await?;
     let desk = Arc::new(KeyDesk::new(KeyDeskParts {

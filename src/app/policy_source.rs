@@ -24,7 +24,7 @@ use crate::store::Store;
 
 /// What is done about the keys of the authorization server.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum SigningKeyUse {
+enum SigningKeyUse {
     /// They are read now and again, and the one that is missing is made.
     Keep,
     /// They are read once.
@@ -43,6 +43,16 @@ pub(super) struct PolicySource {
 impl PolicySource {
     /// With the policy of a first configuration, and the follower that keeps its credentials true.
     pub(super) async fn new(
+        config: &Config,
+        store: &Arc<dyn Store>,
+        control: Handle,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<(PolicySource, Live, Follower), AppError> {
+        PolicySource::open(config, store, control, clock, metrics, SigningKeyUse::Keep).await
+    }
+
+    async fn open(
         config: &Config,
         store: &Arc<dyn Store>,
         control: Handle,
@@ -168,7 +178,7 @@ pub async fn explain_offline(config: &Config, request: &ExplainRequest) -> Resul
     let store = crate::store::open(&config.store, &clock, &metrics)?;
     let control = Handle::current();
     let (source, live, follower) =
-        PolicySource::new(config, &store, control, clock, metrics, SigningKeyUse::Look).await?;
+        PolicySource::open(config, &store, control, clock, metrics, SigningKeyUse::Look).await?;
     let following = tokio::spawn(follower.run());
     wait_until_fresh(&source, Duration::from_secs(2)).await;
     let explanation = policy::explain(&live, |host| edge.covers(host), request).await;

@@ -70,7 +70,7 @@ impl Room {
     }
 }
 
-fn text<'a>(response: &'a Response<Bytes>, name: impl http::header::AsHeaderName) -> &'a str {
+fn text(response: &Response<Bytes>, name: impl http::header::AsHeaderName) -> &str {
     let value = response.headers().get(name).expect("the field");
     value.to_str().expect("ASCII")
 }
