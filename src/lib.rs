@@ -15,6 +15,7 @@ mod local_executor;
 mod patience;
 mod pieces;
 
+pub mod oauth;
 pub mod observe;
 pub mod token;
 pub mod store;

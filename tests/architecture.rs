@@ -26,31 +26,34 @@ const ROOMS: &[(&str, &[&str])] = &[
         "auth",
         &["token", "store", "observe", "gateway::PlaintextCredentials"],
     ),
+    ("oauth", &["auth", "token", "store", "observe"]),
     (
         "gateway",
-        &["auth", "upstream", "edge", "store", "token", "observe"],
+        &[
+            "oauth", "auth", "upstream", "edge", "store", "token", "observe",
+        ],
     ),
     ("policy", &["gateway", "auth", "upstream"]),
     ("admin", &["policy", "gateway", "auth", "store", "observe"]),
     (
         "config",
         &[
-            "admin", "gateway", "auth", "upstream", "edge", "store", "token", "observe",
+            "admin", "gateway", "oauth", "auth", "upstream", "edge", "store", "token", "observe",
         ],
     ),
     (
         "app",
         &[
-            "config", "admin", "policy", "gateway", "auth", "upstream", "edge", "store", "token",
-            "observe",
+            "config", "admin", "policy", "gateway", "oauth", "auth", "upstream", "edge", "store",
+            "token", "observe",
         ],
     ),
     ("dev", &["app", "config", "admin"]),
     (
         "cli",
         &[
-            "dev", "app", "config", "admin", "policy", "gateway", "auth", "edge", "store", "token",
-            "observe",
+            "dev", "app", "config", "admin", "policy", "gateway", "oauth", "auth", "edge", "store",
+            "token", "observe",
         ],
     ),
 ];

@@ -140,6 +140,11 @@ fn the_example_loads_as_the_seed_says() {
     }
     assert_eq!(scopes.len(), 8);
     assert_eq!(config.credentials.prefix, "osir");
+    let oauth = config.oauth.expect("an authorization server");
+    assert_eq!(oauth.issuer, "https://osir.com");
+    assert_eq!(oauth.authorize_host, "osir.com");
+    assert_eq!(oauth.token_host, "api.osir.com");
+    assert_eq!(oauth.access_token_ttl, Duration::from_secs(3600));
     assert_eq!(config.gateway.realm, "osir");
     assert_eq!(config.credentials.cache.stale, Duration::from_secs(300));
     assert_eq!(config.digest, sha256(text.as_bytes()));
@@ -261,7 +266,10 @@ fn the_defaults_of_the_schema_are_those_of_the_readers() {
     written["access_tokens"] = json!([{
         "issuer": "https://idp.example", "jwks": "data/jwks.json",
         "audience": "api", "algorithms": ["RS256"],
+    }, {
+        "issuer": "https://test.example", "builtin": true, "audience": "https://api.test.example",
     }]);
+    written["oauth"] = json!({ "issuer": "https://test.example" });
     written["store"] = json!({ "redis": { "url": "redis://redis.internal" } });
     let silent = written.clone();
     let mut set = 0;
@@ -612,8 +620,18 @@ fn everything() -> [Value; 2] {
             "issuer": "https://idp.example", "jwks": "https://idp.example/jwks.json", "ca": "certs/gateway.pem",
             "audience": "api", "algorithms": ["RS256", "Ed25519"], "token_type": "any",
             "clock_skew": "1s", "max_lifetime": "1h", "revocation": "none",
+        }, {
+            "issuer": "https://test.example", "builtin": true, "audience": "https://api.test.example",
+            "clock_skew": "1s",
         }],
         "sessions": { "path": "/sessions", "ttl": "1h", "max_ttl": "2h" },
+        "oauth": {
+            "issuer": "https://test.example", "authorize_host": "test.example:8443",
+            "token_host": "api.test.example", "access_token_ttl": "5m",
+            "refresh_token": { "idle": "1d", "absolute": "2d", "grace": "0s" },
+            "signing_algorithm": "RS256", "default_scopes": ["test:read"],
+            "documentation": "https://test.example/docs", "login": "builtin",
+        },
         "trusted_proxies": ["10.0.0.0/8", "::1"],
         "limits": {
             "connections": 1, "connections_per_address": 1, "header_bytes": "64KiB", "header_count": 1,

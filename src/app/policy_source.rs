@@ -17,13 +17,24 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::gateway::Live;
+use crate::oauth::{AuthorizationServer, OAuthParts};
 use crate::observe::Metrics;
 use crate::policy::{self, ExplainRequest};
 use crate::store::Store;
 
+/// What is done about the keys of the authorization server.
+#[derive(Clone, Copy, Debug)]
+enum SigningKeyUse {
+    /// They are read now and again, and the one that is missing is made.
+    Keep,
+    /// They are read once.
+    Look,
+}
+
 /// Makes live policies that share one set of credentials.
 pub(super) struct PolicySource {
     first: Arc<Authenticator>,
+    oauth: OAuthParts,
     control: Handle,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -38,7 +49,31 @@ impl PolicySource {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Result<(PolicySource, Live, Follower), AppError> {
-        let tokens = access_tokens(config, &clock, &metrics, &control).await?;
+        PolicySource::open(config, store, control, clock, metrics, SigningKeyUse::Keep).await
+    }
+
+    async fn open(
+        config: &Config,
+        store: &Arc<dyn Store>,
+        control: Handle,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        keys: SigningKeyUse,
+    ) -> Result<(PolicySource, Live, Follower), AppError> {
+        let credentials = &config.credentials;
+        let oauth = OAuthParts::new(
+            Arc::clone(store),
+            clock.clone(),
+            credentials,
+            control.clone(),
+        );
+        if let Some(settings) = &config.oauth {
+            match keys {
+                SigningKeyUse::Keep => oauth.signing_keys().start(settings.algorithm).await,
+                SigningKeyUse::Look => oauth.signing_keys().look().await,
+            }
+        }
+        let tokens = access_tokens(config, &oauth, &clock, &metrics, &control).await?;
         let cache = &config.credentials.cache;
         let revocation = Arc::new(Revocation::new(cache, &config.issuers));
         let (authenticator, follower) = Authenticator::new(
@@ -57,9 +92,11 @@ impl PolicySource {
             Arc::clone(&first),
             &metrics,
         )?;
+        let live = live.with_oauth(server(config, &oauth, &first));
         Ok((
             PolicySource {
                 first,
+                oauth,
                 control,
                 clock,
                 metrics,
@@ -71,15 +108,26 @@ impl PolicySource {
 
     /// The policy of another configuration.
     pub(super) async fn policy(&self, config: &Arc<Config>) -> Result<Live, AppError> {
-        let tokens = access_tokens(config, &self.clock, &self.metrics, &self.control).await?;
+        if let Some(settings) = &config.oauth {
+            self.oauth.signing_keys().start(settings.algorithm).await;
+        }
+        let tokens = access_tokens(
+            config,
+            &self.oauth,
+            &self.clock,
+            &self.metrics,
+            &self.control,
+        )
+        .await?;
         self.first.revocation().allow_for(&config.issuers);
         let authenticator = Arc::new(self.first.with_access_tokens(tokens));
+        let oauth = server(config, &self.oauth, &authenticator);
         let (config, metrics) = (Arc::clone(config), Arc::clone(&self.metrics));
         let compiled = background::run(move || {
             let gateway = config.gateway.clone();
             Live::new(gateway, &config.upstreams, authenticator, &metrics)
         });
-        Ok(compiled.await??)
+        Ok(compiled.await??.with_oauth(oauth))
     }
 
     /// The lease on the revocation log.
@@ -88,14 +136,37 @@ impl PolicySource {
     }
 }
 
+/// The authorization server of a configuration, if it has one.
+fn server(
+    config: &Config,
+    parts: &OAuthParts,
+    authenticator: &Arc<Authenticator>,
+) -> Option<AuthorizationServer> {
+    let settings = config.oauth.clone()?;
+    let authenticator = Arc::clone(authenticator);
+    Some(AuthorizationServer::new(
+        settings,
+        parts.clone(),
+        authenticator,
+    ))
+}
+
 async fn access_tokens(
     config: &Config,
+    oauth: &OAuthParts,
     clock: &Clock,
     metrics: &Arc<Metrics>,
     control: &Handle,
 ) -> Result<AccessTokens, AppError> {
     let capacity = config.credentials.cache.capacity;
-    let tokens = AccessTokens::new(&config.issuers, clock.clone(), metrics, control, capacity)?;
+    let tokens = AccessTokens::with_own_keys(
+        &config.issuers,
+        oauth.own_keys(),
+        clock.clone(),
+        metrics,
+        control,
+        capacity,
+    )?;
     tokens.prefetch().await;
     Ok(tokens)
 }
@@ -107,7 +178,7 @@ pub async fn explain_offline(config: &Config, request: &ExplainRequest) -> Resul
     let store = crate::store::open(&config.store, &clock, &metrics)?;
     let control = Handle::current();
     let (source, live, follower) =
-        PolicySource::new(config, &store, control, clock, metrics).await?;
+        PolicySource::open(config, &store, control, clock, metrics, SigningKeyUse::Look).await?;
     let following = tokio::spawn(follower.run());
     wait_until_fresh(&source, Duration::from_secs(2)).await;
     let explanation = policy::explain(&live, |host| edge.covers(host), request).await;

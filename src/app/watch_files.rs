@@ -84,6 +84,7 @@ fn files_of(config_path: &Path, config: &Config) -> Vec<PathBuf> {
         .issuers
         .iter()
         .filter_map(|issuer| match &issuer.jwks {
+            JwksSource::Builtin => None,
             JwksSource::File(path) => Some(path),
             JwksSource::Url { ca, .. } => ca.as_ref(),
         });

@@ -167,6 +167,7 @@ fn marks(token: &VerifiedToken) -> impl Iterator<Item = (DenialKind, &str)> {
         (DenialKind::Grant, token.grant.as_deref()),
         (DenialKind::Client, identity.client_id.as_deref()),
         (DenialKind::Subject, Some(identity.subject.as_str())),
+        (DenialKind::Subject, token.own_subject.as_deref()),
         (DenialKind::Account, account),
         (DenialKind::Issuer, identity.issuer.as_deref()),
     ]
@@ -214,6 +215,7 @@ mod tests {
             identity: Arc::new(Holder::from(identity)),
             issued_at: ISSUED,
             jti: Some("jti-1".into()),
+            own_subject: Some("usr_1".into()),
             grant: Some("grant-1".into()),
             revocation,
         }
@@ -247,6 +249,7 @@ mod tests {
             (DenialKind::Issuer, "https://idp.example"),
             (DenialKind::Jti, "jti-1"),
             (DenialKind::Subject, "https://idp.example|sub-1"),
+            (DenialKind::Subject, "usr_1"),
         ] {
             let verdict = judge_token(&token, &revocation(&[(kind, id, ISSUED)]));
             assert_eq!(verdict.err(), Some(REVOKED), "{kind:?}");

@@ -36,7 +36,7 @@ mod scripted_store;
 #[cfg(test)]
 mod tests;
 
-pub use access_token::{AccessTokens, AccessTokensError, InvalidJwksUrl, VerifiedToken};
+pub use access_token::{AccessTokens, AccessTokensError, InvalidJwksUrl, OwnKeys, VerifiedToken};
 pub use authenticator::Authenticator;
 pub use credential::{Credential, CredentialForm, Exposed, InvalidCredentials};
 pub use failure::{Failure, Refusal, Unavailable};
@@ -119,6 +119,8 @@ pub struct IssuerSettings {
 /// Where an issuer's JSON Web Key Set comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JwksSource {
+    /// The gateway's own authorization server.
+    Builtin,
     /// A local file, read at load and reload.
     File(PathBuf),
     /// An `https://` URL.

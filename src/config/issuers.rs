@@ -61,6 +61,9 @@ fn issuer(section: &Section<'_>) -> Option<IssuerSettings> {
         ("log", IssuerRevocation::Log),
         ("none", IssuerRevocation::None),
     ];
+    if section.get("builtin").is_some() {
+        return builtin(section);
+    }
     let issuer = section.required("issuer", format!("add issuer: {ISSUER_FORM}"), issuer_name);
     let jwks = jwks(section);
     let audiences = section.required("audience", "add audience: what `aud` must hold", audiences);
@@ -85,9 +88,60 @@ fn issuer(section: &Section<'_>) -> Option<IssuerSettings> {
     })
 }
 
+/// The gateway's own authorization server: its keys, algorithms and types are its own business.
+fn builtin(section: &Section<'_>) -> Option<IssuerSettings> {
+    let on = section.or("builtin", false, Field::switch);
+    let issuer = section.required("issuer", format!("add issuer: {ISSUER_FORM}"), issuer_name);
+    let audiences = section.required(
+        "audience",
+        "add audience: https://the host of your API",
+        resources,
+    );
+    let clock_skew = section.or("clock_skew", Duration::from_secs(60), clock_skew);
+    for key in [
+        "jwks",
+        "ca",
+        "algorithms",
+        "token_type",
+        "max_lifetime",
+        "revocation",
+    ] {
+        if let Some(field) = section.get(key) {
+            field.report(
+                format!("`{key}` has no effect beside `builtin`"),
+                "remove it: the gateway knows its own tokens",
+            );
+        }
+    }
+    if on == Some(false) {
+        return section
+            .get("builtin")?
+            .refuse("`builtin: false` says nothing", "remove it");
+    }
+    on?;
+    Some(IssuerSettings {
+        issuer: issuer?,
+        jwks: JwksSource::Builtin,
+        audiences: audiences?,
+        algorithms: vec![SignatureAlgorithm::Es256, SignatureAlgorithm::Rs256],
+        token_type: TokenType::AccessToken,
+        clock_skew: clock_skew?,
+        max_lifetime: Duration::from_secs(86_400),
+        revocation: IssuerRevocation::Log,
+    })
+}
+
+/// RFC 8707 §2: absolute URLs; here https, and of the API's own hosts.
+fn resources(field: &Field<'_>) -> Option<Vec<String>> {
+    match field.value() {
+        Value::Text(_) => issuer_name(field).map(|resource| vec![resource]),
+        _ => field.set_of(issuer_name),
+    }
+}
+
 /// RFC 8414 §2: an `https` URL without query and fragment. Kept as it is written: `iss` is
 /// compared byte for byte.
-fn issuer_name(field: &Field<'_>) -> Option<String> {
+pub(super) fn issuer_name(field: &Field<'_>) -> Option<String> {
     let url = field.url(ISSUER_FORM)?;
     if url.scheme != "https" {
         return field.refuse("an issuer has to be an https URL", "write https://…");
@@ -121,7 +175,7 @@ fn jwks(section: &Section<'_>) -> Option<JwksSource> {
     match (jwks?, ca?) {
         (JwksSource::Url { url, .. }, ca) => Some(JwksSource::Url { url, ca }),
         (file, None) => Some(file),
-        (JwksSource::File(_), Some(_)) => section.get("ca")?.refuse(
+        (JwksSource::Builtin | JwksSource::File(_), Some(_)) => section.get("ca")?.refuse(
             "`ca` has no effect on a file",
             "remove it, or write an https:// URL in `jwks`",
         ),

@@ -16,6 +16,7 @@ use crate::admin::AdminSettings;
 use crate::auth::{CredentialSettings, IssuerSettings};
 use crate::edge::EdgeSettings;
 use crate::gateway::GatewaySettings;
+use crate::oauth::OAuthSettings;
 use crate::observe::AccessLogSettings;
 use crate::scope::Scope;
 use crate::store::StoreSettings;
@@ -36,6 +37,7 @@ mod limits;
 mod store;
 mod credentials;
 mod issuers;
+mod oauth;
 mod catalogue;
 mod upstreams;
 mod pattern;
@@ -62,6 +64,8 @@ pub struct Config {
     pub credentials: CredentialSettings,
     /// Issuers of access tokens.
     pub issuers: Vec<IssuerSettings>,
+    /// The authorization server, if there is one.
+    pub oauth: Option<OAuthSettings>,
     /// Every scope with its description, in the order of the file.
     pub scopes: Vec<(Scope, String)>,
     /// Upstreams in the order of the file; routes refer to them by index.
@@ -155,6 +159,14 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
     let routes = routes::read(root, &catalogue, &upstreams);
     let sessions = sessions::read(root);
     sessions::report_hidden(root, sessions.as_ref(), routes.as_ref());
+    let oauth = oauth::read(
+        root,
+        &oauth::Around {
+            catalogue: &catalogue,
+            issuers: issuers.as_deref(),
+            credentials: credentials.as_ref(),
+        },
+    );
     let trusted_proxies = root.or("trusted_proxies", Vec::new(), |list| {
         list.set_of(Field::network)
     });
@@ -189,6 +201,7 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
         store: store?,
         credentials,
         issuers: issuers?,
+        oauth: oauth?,
         scopes: catalogue.scopes?,
         upstreams: upstreams.settings?,
         access_log: access_log?,

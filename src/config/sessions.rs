@@ -63,7 +63,12 @@ pub(super) fn report_hidden(
 
 fn path(field: &Field<'_>) -> Option<String> {
     let text = pattern::path(field)?;
-    if text == "/" || text.contains(['{', '}']) {
+    // The authorization server's endpoints are beneath the latter two.
+    let taken = ["/oauth", "/.well-known"].iter().any(|other| {
+        let rest = text.strip_prefix(other);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    if text == "/" || taken || text.contains(['{', '}']) {
         return field.refuse(
             format!(
                 "{} cannot be the path of the session endpoints",

@@ -35,7 +35,9 @@ impl<'a> Field<'a> {
 }
 
 fn parse(text: &str) -> Result<Url<'_>, &'static str> {
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    // RFC 3986 §2: neither of the two is in a URL, and both would end a quoted one.
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    if !text.bytes().all(allowed) {
         return Err("has a character that no URL has");
     }
     let (scheme, after) = text.split_once("://").ok_or("is not a URL")?;

@@ -14,9 +14,10 @@ use http::{HeaderValue, Request};
 use super::identity::InternalTokens;
 use super::record::Recorder;
 use super::request_id::RequestIds;
-use super::{GatewaySettings, Route, RouteConflict, RouteTable};
+use super::{GatewaySettings, Route, RouteConflict, RouteTable, own_endpoints};
 use crate::auth::{Authenticator, KeyDesk};
 use crate::clock::Clock;
+use crate::oauth::{AuthorizationServer, Endpoint};
 use crate::observe::{AccessLogSink, AuditLog, Metrics};
 use crate::token::InternalTokenSigner;
 use crate::upstream::{Pool, Target, TargetError, UpstreamSettings};
@@ -29,6 +30,7 @@ pub struct Live {
     targets: Vec<Arc<Target>>,
     authenticator: Arc<Authenticator>,
     session_route: Arc<Route>,
+    oauth: Option<Arc<AuthorizationServer>>,
 }
 
 /// Why a policy cannot be compiled.
@@ -55,14 +57,31 @@ impl Live {
             .iter()
             .map(|upstream| Ok(Arc::new(Target::new(upstream.clone(), metrics)?)))
             .collect::<Result<_, TargetError>>()?;
-        let session_route = Arc::new(Route::own("own:sessions", &settings.realm, metrics));
+        let session_route = Arc::new(Route::own(
+            own_endpoints::SESSIONS,
+            &settings.realm,
+            metrics,
+        ));
         Ok(Live {
             session_route,
             settings,
             routes,
             targets,
             authenticator,
+            oauth: None,
         })
+    }
+
+    /// The same with an authorization server.
+    pub fn with_oauth(mut self, oauth: Option<AuthorizationServer>) -> Live {
+        if let Some(url) = oauth
+            .as_ref()
+            .and_then(AuthorizationServer::resource_metadata)
+        {
+            self.routes = self.routes.with_resource_metadata(&url);
+        }
+        self.oauth = oauth.map(Arc::new);
+        self
     }
 
     /// What the config says about the request path.
@@ -83,6 +102,11 @@ impl Live {
     /// The upstreams, in the order of the config.
     pub fn targets(&self) -> &[Arc<Target>] {
         &self.targets
+    }
+
+    /// The authorization server, if there is one.
+    pub fn oauth(&self) -> Option<&Arc<AuthorizationServer>> {
+        self.oauth.as_ref()
     }
 
     /// What verifies credentials.
@@ -144,6 +168,7 @@ impl Gateway {
         let recorder = Rc::new(Recorder {
             metrics: Arc::clone(&parts.metrics),
             unrouted: parts.metrics.route("none"),
+            own: Endpoint::ALL.map(|endpoint| (endpoint, parts.metrics.route(endpoint.label()))),
             log: parts.log.as_ref().map(|log| Rc::new(log.worker())),
             clock: parts.clock.clone(),
         });

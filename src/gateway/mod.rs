@@ -124,7 +124,7 @@ impl Gateway {
     ) -> Result<Answered, Rejection> {
         let live = worker.live();
         let intake = accept(live, peer, request?, record)?;
-        if let Some(endpoint) = OwnEndpoint::of(live, intake.path()) {
+        if let Some(endpoint) = OwnEndpoint::of(live, intake.host(), intake.path()) {
             // Boxed: rare, and large beside what a forwarded request holds.
             return Box::pin(endpoint.answer(worker, intake, record))
                 .await

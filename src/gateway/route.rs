@@ -108,6 +108,16 @@ impl RouteTable {
         }
     }
 
+    /// The same with challenges that also say where it is told who gives tokens (RFC 9728 §5.1).
+    pub fn with_resource_metadata(mut self, url: &str) -> RouteTable {
+        for route in &mut self.routes {
+            let route =
+                Arc::get_mut(route).expect("a table that is being made is shared by nobody");
+            route.challenges = route.challenges.pointing_to(url, &route.settings.access);
+        }
+        self
+    }
+
     /// Every route in the order of the config.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
@@ -164,6 +174,28 @@ impl Challenges {
             missing: value(format!(r#"Bearer realm="{realm}""#)),
             invalid: value(format!(r#"Bearer realm="{realm}", error="invalid_token""#)),
             scope,
+        }
+    }
+}
+
+impl Challenges {
+    /// With what a client needs to get a token by itself: where to ask, and for which scopes.
+    fn pointing_to(&self, url: &str, access: &Access) -> Challenges {
+        let also = |value: &HeaderValue, text: &str| {
+            let both = [value.as_bytes(), text.as_bytes()].concat();
+            HeaderValue::try_from(both).expect("the config allows only visible ASCII in URLs")
+        };
+        let place = format!(r#", resource_metadata="{url}""#);
+        let place_and_scopes = match access {
+            Access::Scopes(scopes) | Access::AnyScope(scopes) => {
+                format!(r#"{place}, scope="{scopes}""#)
+            }
+            Access::Authenticated | Access::Public { .. } => place.clone(),
+        };
+        Challenges {
+            missing: also(&self.missing, &place_and_scopes),
+            invalid: also(&self.invalid, &place_and_scopes),
+            scope: self.scope.as_ref().map(|scope| also(scope, &place)),
         }
     }
 }
@@ -339,6 +371,25 @@ mod tests {
         assert_eq!(
             challenges.scope.as_ref().expect("scopes"),
             r#"Bearer error="insufficient_scope", scope="a b""#
+        );
+    }
+
+    #[test]
+    fn challenges_of_a_gateway_that_gives_tokens_say_where_and_for_what() {
+        let table = table(&[prefix("r", "/v1", &[Method::GET])]).expect("compiles");
+        let table = table.with_resource_metadata("https://h/m");
+        let challenges = table.routes()[0].challenges();
+        assert_eq!(
+            challenges.missing,
+            r#"Bearer realm="osir", resource_metadata="https://h/m", scope="a b""#
+        );
+        assert_eq!(
+            challenges.invalid,
+            r#"Bearer realm="osir", error="invalid_token", resource_metadata="https://h/m", scope="a b""#
+        );
+        assert_eq!(
+            challenges.scope.as_ref().expect("scopes"),
+            r#"Bearer error="insufficient_scope", scope="a b", resource_metadata="https://h/m""#
         );
     }
 }

@@ -33,6 +33,15 @@ pub struct ExplainRequest {
     pub credential: ExplainCredential,
 }
 
+impl ExplainRequest {
+    fn lower_host(&self) -> String {
+        self.host
+            .as_deref()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+    }
+}
+
 /// What the client of an [`ExplainRequest`] would show.
 #[derive(Clone, Debug)]
 pub enum ExplainCredential {
@@ -114,7 +123,7 @@ impl Explanation {
         path: &str,
         method: &Method,
     ) -> Result<(), Reason> {
-        if let Some(endpoint) = OwnEndpoint::of(live, path) {
+        if let Some(endpoint) = OwnEndpoint::of(live, &request.lower_host(), path) {
             return self.own(live, request, &endpoint, method).await;
         }
         let route = self.resolve(live, request, path, method)?;
@@ -140,12 +149,14 @@ impl Explanation {
         method: &Method,
     ) -> Result<(), Reason> {
         let taken = endpoint.takes(method).map_err(|denied| denied.reason());
-        let route = endpoint.route(live);
-        let name = &route.settings().name;
         self.step("route", taken, |()| {
-            format!("{name}: the gateway answers itself")
+            format!("{}: the gateway answers itself", endpoint.name())
         })?;
-        self.route = Some(name.clone());
+        self.route = Some(endpoint.name().to_owned());
+        let Some(route) = endpoint.route(live) else {
+            self.allow("authenticate", "the endpoint judges its callers itself");
+            return Ok(());
+        };
         if let ExplainCredential::Scopes(scopes) = &request.credential {
             return self.scopes(route, scopes);
         }
@@ -170,12 +181,7 @@ impl Explanation {
         path: &str,
         method: &Method,
     ) -> Result<&'a Route, Reason> {
-        let host = request
-            .host
-            .as_deref()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        let resolved = match live.routes().resolve(&host, path, method) {
+        let resolved = match live.routes().resolve(&request.lower_host(), path, method) {
             Resolved::Route(route) => Ok(route),
             Resolved::MethodNotAllowed(_) => Err(Reason::Method),
             Resolved::NotFound => Err(Reason::NotFound),

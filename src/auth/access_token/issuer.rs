@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::auth::principal::{Holder, Identity};
-use crate::auth::{CredentialKind, IssuerSettings, TokenType};
+use crate::auth::{CredentialKind, IssuerSettings, JwksSource, TokenType};
 use crate::clock::Timestamp;
 use crate::environment::Environment;
 use crate::id::CredentialId;
@@ -14,7 +14,7 @@ use crate::token::jwt::{Members, UnverifiedJwt};
 
 use super::cache::TokenHash;
 use super::claims::Claims;
-use super::jwks::Keys;
+use super::jwks::{Keys, OwnKeys};
 use super::{AccessTokensError, Refusal, VerifiedToken};
 
 /// The `typ` of an access token, without `application/` (RFC 9068 §2.1).
@@ -36,11 +36,12 @@ pub(super) struct Judged {
 impl Issuer {
     pub(super) fn new(
         settings: &IssuerSettings,
+        own: &OwnKeys,
         metrics: &Arc<Metrics>,
         control: &Handle,
     ) -> Result<Issuer, AccessTokensError> {
         Ok(Issuer {
-            keys: Keys::new(settings, metrics, control)?,
+            keys: Keys::new(settings, own, metrics, control)?,
             settings: settings.clone(),
         })
     }
@@ -165,6 +166,10 @@ impl Issuer {
             identity: Arc::new(Holder::from(identity)),
             issued_at,
             jti: claims.id.map(str::to_owned),
+            own_subject: match self.settings.jwks {
+                JwksSource::Builtin => Some(claims.subject.to_owned()),
+                JwksSource::File(_) | JwksSource::Url { .. } => None,
+            },
             grant: claims.grant.map(str::to_owned),
             revocation: self.settings.revocation,
         }

@@ -32,7 +32,7 @@ mod claims;
 mod issuer;
 mod jwks;
 
-pub use jwks::InvalidJwksUrl;
+pub use jwks::{InvalidJwksUrl, OwnKeys};
 
 /// How long the start waits for the first key sets.
 const PREFETCH_DEADLINE: Duration = Duration::from_secs(5);
@@ -53,6 +53,8 @@ pub struct VerifiedToken {
     /// by time is never escaped by leaving it out.
     pub(super) issued_at: Timestamp,
     pub(super) jti: Option<String>,
+    /// `sub` as our own authorization server wrote it: users are denied by that name.
+    pub(super) own_subject: Option<String>,
     /// The grant it belongs to, from the claim `fam`.
     pub(super) grant: Option<String>,
     pub(super) revocation: IssuerRevocation,
@@ -111,13 +113,26 @@ impl AccessTokens {
         control: &Handle,
         cache_capacity: u64,
     ) -> Result<AccessTokens, AccessTokensError> {
+        let own = OwnKeys::default();
+        AccessTokens::with_own_keys(issuers, &own, clock, metrics, control, cache_capacity)
+    }
+
+    /// Also accepts what the gateway's own authorization server signs.
+    pub fn with_own_keys(
+        issuers: &[IssuerSettings],
+        own: &OwnKeys,
+        clock: Clock,
+        metrics: &Arc<Metrics>,
+        control: &Handle,
+        cache_capacity: u64,
+    ) -> Result<AccessTokens, AccessTokensError> {
         let mut known: Vec<Issuer> = Vec::with_capacity(issuers.len());
         for settings in issuers {
             if known.iter().any(|other| other.name() == settings.issuer) {
                 let name = settings.issuer.clone();
                 return Err(AccessTokensError::DuplicateIssuer(name));
             }
-            known.push(Issuer::new(settings, metrics, control)?);
+            known.push(Issuer::new(settings, own, metrics, control)?);
         }
         let lookups = |outcome| {
             let family = &metrics.credential_cache;

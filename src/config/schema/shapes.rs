@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use super::values::{
-    Access, AccessLog, Algorithm, Audience, Checksum, Duration, Environment, Host, Identity,
-    Method, PlaintextCredentials, Revocation, Secret, Size, TokenType,
+    Access, AccessLog, Algorithm, Audience, Checksum, Duration, Environment, Host, Identity, Login,
+    Method, PlaintextCredentials, Revocation, Secret, SigningAlgorithm, Size, TokenType,
 };
 
 /// Portcullis: gateway.yaml
@@ -33,6 +33,8 @@ pub(super) struct Gateway {
     access_tokens: Option<Vec<Issuer>>,
     /// Temporary access that a key or an access token gives to others.
     sessions: Option<Sessions>,
+    /// The gateway's own authorization server; it needs an entry of `access_tokens` with `builtin`.
+    oauth: Option<OAuth>,
     /// Every scope there is: its name, and what it lets its holder do.
     scopes: Option<BTreeMap<String, String>>,
     /// Groups of equal servers, by name.
@@ -182,18 +184,64 @@ struct Sessions {
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
+struct OAuth {
+    /// The `iss` of its tokens: an https URL, the same as in `access_tokens`.
+    issuer: String,
+    /// Where browsers are sent: `host` or `host:port`; the issuer's where it is left out.
+    authorize_host: Option<String>,
+    /// Where clients call: `host` or `host:port`; that of the first audience where it is left out.
+    token_host: Option<String>,
+    /// How long an access token lives.
+    #[schemars(extend("default" = "1h"))]
+    access_token_ttl: Option<Duration>,
+    /// How long a refresh token lives.
+    refresh_token: Option<RefreshToken>,
+    /// What new signing keys sign with.
+    #[schemars(extend("default" = "ES256"))]
+    signing_algorithm: Option<SigningAlgorithm>,
+    /// What is granted to a request that names no scope.
+    #[schemars(length(min = 1))]
+    default_scopes: Option<Vec<String>>,
+    /// A page for developers, told in the metadata.
+    documentation: Option<String>,
+    /// Who logs users in: the gateway, with the users of `portcullis user`.
+    #[schemars(extend("default" = "builtin"))]
+    login: Option<Login>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RefreshToken {
+    /// How long it lives without use.
+    #[schemars(extend("default" = "30d"))]
+    idle: Option<Duration>,
+    /// How long it lives however often it is used.
+    #[schemars(extend("default" = "90d"))]
+    absolute: Option<Duration>,
+    /// For how long a confidential client may ask again when an answer was lost.
+    #[schemars(extend("default" = "10s"))]
+    grace: Option<Duration>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(
+    deny_unknown_fields,
+    extend("oneOf" = [{ "required": ["builtin"] }, { "required": ["jwks", "algorithms"] }])
+)]
 struct Issuer {
     /// An https URL; compared to `iss` byte for byte.
     issuer: String,
-    /// Its public keys: an https URL, or the path of a file.
-    jwks: String,
+    /// Its public keys: an https URL, or the path of a file. Not beside `builtin`.
+    jwks: Option<String>,
+    /// The gateway's own authorization server: needs no `jwks` and no `algorithms`.
+    builtin: Option<bool>,
     /// PEM file of the CA for the `jwks` URL; the public ones where it is left out.
     ca: Option<String>,
     /// What `aud` must hold; one of them is enough.
     audience: Audience,
     /// The only signature algorithms its tokens may use.
     #[schemars(length(min = 1))]
-    algorithms: Vec<Algorithm>,
+    algorithms: Option<Vec<Algorithm>>,
     /// What the `typ` header must say: `at+jwt` (RFC 9068), or `any` for older identity providers.
     #[schemars(extend("default" = "at+jwt"))]
     token_type: Option<TokenType>,

@@ -116,6 +116,18 @@ pub(super) enum Algorithm {
 }
 
 #[derive(JsonSchema)]
+pub(super) enum SigningAlgorithm {
+    ES256,
+    RS256,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum Login {
+    Builtin,
+}
+
+#[derive(JsonSchema)]
 pub(super) enum TokenType {
     #[schemars(rename = "at+jwt")]
     AccessToken,

@@ -1,12 +1,14 @@
 //! Endpoints of the gateway's own, on the API's listener: a request for one of them leaves the path
 //! to the upstreams here.
 //!
-//! Not here: what they do (the desks of [`crate::auth`]). Invariants: an own endpoint comes before
+//! Not here: what they do (the desks of [`crate::auth`], [`crate::oauth`]). Invariants: an own endpoint comes before
 //! every route, and the config refuses routes that it would hide; bodies have a size and a time;
 //! the store is called on the control runtime, so what a client began ends also without it.
 
+mod oauth;
 mod sessions;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,13 +18,12 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use super::live::{Live, Worker};
 use super::record::Record;
 use super::{Intake, Reason, Rejection, Route};
 use crate::auth::Principal;
-use crate::edge::Malformed;
+use crate::edge::{Malformed, TlsPeer};
 
 /// One of the endpoints.
 #[derive(Debug)]
@@ -30,30 +31,44 @@ pub struct OwnEndpoint(Endpoint);
 
 #[derive(Debug)]
 enum Endpoint {
+    /// The authorization server's.
+    OAuth(oauth::OAuth),
     /// Temporary access.
     Sessions(sessions::Resource),
 }
 
-/// The longest body, in bytes.
-const BODY: usize = 16 * 1024;
+/// The name of the session endpoints, where a route has its own. The colon keeps it from any route's.
+pub(super) const SESSIONS: &str = "own:sessions";
 
 impl OwnEndpoint {
-    /// The endpoint that a canonical path is for, if it is for one.
-    pub fn of(live: &Live, path: &str) -> Option<OwnEndpoint> {
+    /// The endpoint that a host and a canonical path are for, if they are for one.
+    pub fn of(live: &Live, host: &str, path: &str) -> Option<OwnEndpoint> {
+        let oauth = || oauth::OAuth::of(live, host, path).map(Endpoint::OAuth);
         let sessions = sessions::Resource::of(path, &live.settings().sessions.path);
-        Some(OwnEndpoint(Endpoint::Sessions(sessions?)))
+        let endpoint = sessions.map(Endpoint::Sessions).or_else(oauth)?;
+        Some(OwnEndpoint(endpoint))
     }
 
-    /// What stands for it where a route is asked for.
-    pub fn route<'a>(&self, live: &'a Live) -> &'a Arc<Route> {
+    /// Its name, where a route has its own.
+    pub fn name(&self) -> &'static str {
         match &self.0 {
-            Endpoint::Sessions(_) => live.session_route(),
+            Endpoint::OAuth(endpoint) => endpoint.name(),
+            Endpoint::Sessions(_) => SESSIONS,
         }
     }
 
-    /// Whether it is there and takes this method.
+    /// What stands for it where a route is asked for; `None` if it judges its callers itself.
+    pub fn route<'a>(&self, live: &'a Live) -> Option<&'a Arc<Route>> {
+        match &self.0 {
+            Endpoint::OAuth(_) => None,
+            Endpoint::Sessions(_) => Some(live.session_route()),
+        }
+    }
+
+    /// Whether it is there and takes this method, as far as that is not its own to say.
     pub fn takes(&self, method: &Method) -> Result<(), Rejection> {
         match &self.0 {
+            Endpoint::OAuth(_) => Ok(()),
             Endpoint::Sessions(resource) => resource.takes(method),
         }
     }
@@ -61,34 +76,45 @@ impl OwnEndpoint {
     /// Whether it serves this caller. What the store knows is not asked.
     pub fn serves(&self, principal: &Principal) -> Result<(), Reason> {
         match &self.0 {
+            Endpoint::OAuth(_) => Ok(()),
             Endpoint::Sessions(resource) => resource.serves(principal),
         }
     }
 
-    /// Answers. Nobody keeps it: it is about credentials.
     pub(super) async fn answer(
         self,
         worker: &Worker,
         intake: Intake,
         record: &mut Record,
     ) -> Result<Response<Bytes>, Rejection> {
-        let mut answer = match self.0 {
-            Endpoint::Sessions(resource) => resource.answer(worker, intake, record).await?,
-        };
-        let no_store = HeaderValue::from_static("no-store");
-        answer.headers_mut().insert(CACHE_CONTROL, no_store);
-        Ok(answer)
+        match self.0 {
+            Endpoint::OAuth(endpoint) => endpoint.answer(worker, intake, record).await,
+            Endpoint::Sessions(resource) => {
+                let mut answer = resource.answer(worker, intake, record).await?;
+                // Nobody is to keep it: it is about credentials.
+                let no_store = HeaderValue::from_static("no-store");
+                answer.headers_mut().insert(CACHE_CONTROL, no_store);
+                Ok(answer)
+            }
+        }
     }
 }
 
-/// A whole body, which may hold secrets.
-async fn read(body: Incoming, worker: &Worker) -> Result<Zeroizing<Vec<u8>>, Reason> {
+/// A whole body of at most so many bytes.
+async fn read(
+    body: Incoming,
+    most: usize,
+    peer: &Rc<TlsPeer>,
+    worker: &Worker,
+) -> Result<Bytes, Reason> {
     let idle = worker.live().settings().body_idle;
-    match timeout(idle, Limited::new(body, BODY).collect()).await {
+    match timeout(idle, Limited::new(body, most).collect()).await {
         Err(_) => Err(Reason::Malformed(Malformed::BodyTimeout)),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Reason::PayloadTooLarge),
-        Ok(Err(_)) => Err(Reason::RequestBody),
-        Ok(Ok(whole)) => Ok(Zeroizing::new(whole.to_bytes().to_vec())),
+        Ok(Err(_)) => Err(peer
+            .body_fault()
+            .map_or(Reason::RequestBody, Reason::Malformed)),
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
     }
 }
 

@@ -50,6 +50,9 @@ pub(in crate::gateway) enum Resource {
     Unknown,
 }
 
+/// The longest body, in bytes.
+const BODY: usize = 16 * 1024;
+
 /// The body of `POST`. Durations are in seconds.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -197,7 +200,7 @@ struct Visit<'a> {
 
 impl Visit<'_> {
     async fn give(&self, intake: Intake) -> Result<Response<Bytes>, Reason> {
-        let wish = wish(&intake.headers, intake.body, self.worker).await?;
+        let wish = wish(intake, self.worker).await?;
         let (principal, actor) = (self.principal.clone(), self.actor());
         let settings = self.worker.live().settings().sessions.clone();
         let desk = self.desk();
@@ -298,15 +301,11 @@ impl Visit<'_> {
 }
 
 /// The body of a wish.
-async fn wish(
-    headers: &HeaderMap,
-    body: hyper::body::Incoming,
-    worker: &Worker,
-) -> Result<NewSessionRequest, Reason> {
-    if !is_json(headers) {
+async fn wish(intake: Intake, worker: &Worker) -> Result<NewSessionRequest, Reason> {
+    if !is_json(&intake.headers) {
         return Err(Reason::Session(SessionProblem::ContentType));
     }
-    let bytes = read(body, worker).await?;
+    let bytes = read(intake.body, BODY, &intake.peer, worker).await?;
     // serde would take a list for the members in order.
     let object = bytes.trim_ascii_start().starts_with(b"{");
     let wish: Option<Wish> = serde_json::from_slice(&bytes).ok().filter(|_| object);

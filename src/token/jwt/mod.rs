@@ -10,9 +10,11 @@ mod compact;
 mod key;
 mod key_set;
 mod members;
+mod signing_key;
 
 pub use algorithm::SignatureAlgorithm;
 pub use compact::{InvalidJwt, MAX_LEN, UnverifiedJwt};
 pub use key::{UnusableKey, VerificationKey};
 pub use key_set::{Choice, InvalidKeySet, KeySet, MAX_KEYS, MAX_SET_LEN};
 pub use members::{InvalidMembers, Members, WrongType};
+pub use signing_key::{InvalidSigningKey, SigningKey};

@@ -29,6 +29,7 @@ mod schedule;
 mod unknown_kids;
 
 pub use https::InvalidJwksUrl;
+pub use published::OwnKeys;
 
 /// The keys of one issuer, as they are now.
 pub(super) struct Keys {
@@ -38,6 +39,7 @@ pub(super) struct Keys {
 
 enum Source {
     File,
+    Own,
     Url(Refresh),
 }
 
@@ -50,11 +52,16 @@ pub(super) struct FoundKey {
 impl Keys {
     pub(super) fn new(
         settings: &IssuerSettings,
+        own: &OwnKeys,
         metrics: &Arc<Metrics>,
         control: &Handle,
     ) -> Result<Keys, AccessTokensError> {
-        let published = Arc::new(PublishedKeys::default());
+        let mut published = Arc::new(PublishedKeys::default());
         let source = match &settings.jwks {
+            JwksSource::Builtin => {
+                published = Arc::clone(&own.0);
+                Source::Own
+            }
             JwksSource::File(path) => {
                 published.publish(read_file(path, settings)?);
                 Source::File

@@ -1,11 +1,32 @@
 //! The set that workers read, replaced whole.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 
 use crate::token::jwt::KeySet;
+
+/// The public keys of the gateway's own authorization server: put in place by it, fetched by
+/// nobody. All clones are one.
+#[derive(Clone, Default)]
+pub struct OwnKeys(pub(super) Arc<PublishedKeys>);
+
+impl OwnKeys {
+    /// Puts a key set in place of the one before.
+    pub fn publish(&self, keys: KeySet) {
+        self.0.publish(keys);
+    }
+}
+
+impl fmt::Debug for OwnKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnKeys")
+            .field(&self.0.generation())
+            .finish()
+    }
+}
 
 /// A key set and its number. Two sets never share a number.
 pub(super) struct Published {

@@ -1,0 +1,184 @@
+//! `oauth`: the gateway's own authorization server.
+//!
+//! Invariant: there is one if and only if `access_tokens` has an entry for it, so that what it
+//! signs is accepted, and nothing else is in its name.
+
+use std::time::Duration;
+
+use crate::auth::{CredentialSettings, IssuerSettings, JwksSource, SignatureAlgorithm};
+use crate::oauth::{OAuthSettings, RefreshSettings};
+use crate::scope::ScopeSet;
+
+use super::catalogue::Catalogue;
+use super::field::{Field, Section};
+use super::issuers::issuer_name;
+use super::report::quoted;
+use super::url::is_host_name;
+
+const BUILTIN: &str =
+    "add access_tokens: [{ issuer: …, builtin: true, audience: https://host of the API }]";
+const DAY: Duration = Duration::from_secs(86_400);
+/// The store forgets denials after this time.
+const LONGEST_GRANT: Duration = Duration::from_secs(90 * 86_400);
+
+/// What the rest of the file says, as far as it was right.
+pub(super) struct Around<'a> {
+    pub(super) catalogue: &'a Catalogue<'a>,
+    pub(super) issuers: Option<&'a [IssuerSettings]>,
+    pub(super) credentials: Option<&'a CredentialSettings>,
+}
+
+/// Reads `oauth`.
+pub(super) fn read(root: &Section<'_>, around: &Around<'_>) -> Option<Option<OAuthSettings>> {
+    let builtin = around
+        .issuers
+        .and_then(|issuers| issuers.iter().find(|one| one.jwks == JwksSource::Builtin));
+    let Some(field) = root.get("oauth") else {
+        if builtin.is_some() {
+            return root.field().refuse(
+                "`oauth` is missing",
+                "add oauth: { issuer: … }, or remove `builtin: true`",
+            );
+        }
+        return Some(None);
+    };
+    let settings = field.section(|section| oauth(section, around, builtin));
+    if around.issuers.is_some() && builtin.is_none() {
+        return field.refuse("nothing accepts the tokens of this server", BUILTIN);
+    }
+    settings.map(Some)
+}
+
+fn oauth(
+    section: &Section<'_>,
+    around: &Around<'_>,
+    builtin: Option<&IssuerSettings>,
+) -> Option<OAuthSettings> {
+    let issuer = section.required("issuer", "add issuer: https://host", |field| {
+        issuer_of(field, builtin)
+    });
+    let authorize_host = section.optional("authorize_host", host);
+    let token_host = section.optional("token_host", host);
+    let access_token_ttl = section.or("access_token_ttl", Duration::from_secs(3600), |field| {
+        bounded(field, Duration::from_secs(60), DAY, "write 1m to 24h")
+    });
+    let refresh = section.section("refresh_token", refresh);
+    let algorithms = [
+        ("ES256", SignatureAlgorithm::Es256),
+        ("RS256", SignatureAlgorithm::Rs256),
+    ];
+    let algorithm = section.or("signing_algorithm", SignatureAlgorithm::Es256, |field| {
+        field.word(&algorithms)
+    });
+    let default_scopes = section.or("default_scopes", ScopeSet::empty(), |field| {
+        let scopes = field.set_of(|item| around.catalogue.resolve(item));
+        scopes.map(ScopeSet::from_iter)
+    });
+    let documentation = section.optional("documentation", page);
+    let login = section.or("login", (), |field| field.word(&[("builtin", ())]));
+    let issuer = issuer?;
+    let resources = builtin?.audiences.clone();
+    login?;
+    Some(OAuthSettings {
+        authorize_host: authorize_host?.unwrap_or_else(|| host_of(&issuer)),
+        token_host: token_host?.unwrap_or_else(|| {
+            resources
+                .first()
+                .map(|one| host_of(one))
+                .unwrap_or_default()
+        }),
+        issuer,
+        resources,
+        access_token_ttl: access_token_ttl?,
+        refresh: refresh?,
+        algorithm: algorithm?,
+        scopes: around.catalogue.scopes.clone()?,
+        default_scopes: default_scopes?,
+        documentation: documentation?,
+        realm: around.credentials?.realm.clone(),
+    })
+}
+
+fn issuer_of(field: &Field<'_>, builtin: Option<&IssuerSettings>) -> Option<String> {
+    let issuer = issuer_name(field)?;
+    match builtin {
+        Some(entry) if entry.issuer != issuer => field.refuse(
+            "not the issuer of the entry with `builtin: true` in access_tokens",
+            format!("write {} in both places", quoted(&entry.issuer)),
+        ),
+        _ => Some(issuer),
+    }
+}
+
+fn refresh(section: &Section<'_>) -> Option<RefreshSettings> {
+    let length = |key, default| {
+        section.or(key, default, |field: &Field<'_>| {
+            bounded(
+                field,
+                Duration::from_secs(60),
+                LONGEST_GRANT,
+                "write 1m to 90d",
+            )
+        })
+    };
+    let idle = length("idle", 30 * DAY);
+    let absolute = length("absolute", LONGEST_GRANT);
+    let grace = section.or("grace", Duration::from_secs(10), |field| {
+        let grace = field.duration_or_zero()?;
+        match grace <= Duration::from_secs(60) {
+            true => Some(grace),
+            false => field.refuse("too long", "write 0s to 60s"),
+        }
+    });
+    if let (Some(idle), Some(absolute), Some(field)) = (idle, absolute, section.get("idle"))
+        && idle > absolute
+    {
+        field.report(
+            "`idle` is longer than `absolute`",
+            "make it shorter, or remove it",
+        );
+    }
+    Some(RefreshSettings {
+        idle: idle?,
+        absolute: absolute?,
+        grace: grace?,
+    })
+}
+
+fn bounded(field: &Field<'_>, least: Duration, most: Duration, hint: &str) -> Option<Duration> {
+    let duration = field.duration()?;
+    match (duration < least, duration > most) {
+        (true, _) => field.refuse("too short", hint),
+        (_, true) => field.refuse("too long", hint),
+        _ => Some(duration),
+    }
+}
+
+/// `host` or `host:port`, as browsers and clients write it.
+fn host(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let (name, port) = text.split_once(':').unwrap_or((text, "443"));
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    if !is_host_name(name) || !is_port {
+        return field.refuse(
+            format!("{} is not a host name", quoted(text)),
+            "write it as host or host:port, in lower case",
+        );
+    }
+    Some(text.to_owned())
+}
+
+fn page(field: &Field<'_>) -> Option<String> {
+    let url = field.url("https://host/path")?;
+    match url.scheme {
+        "https" => field.text().map(str::to_owned),
+        _ => field.refuse("not an https URL", "write https://…"),
+    }
+}
+
+/// The authority of a checked `https` URL.
+fn host_of(url: &str) -> String {
+    let after = url.strip_prefix("https://").unwrap_or(url);
+    let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.to_ascii_lowercase()
+}

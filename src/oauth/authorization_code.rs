@@ -1,0 +1,110 @@
+//! `grant_type=authorization_code` (RFC 6749 §4.1.3, RFC 7636 §4.5).
+//!
+//! Not here: what makes a code good, which is one atomic verb of the store.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::AuthorizationServer;
+use super::form::Form;
+use super::issue::{Issuance, Issued};
+use super::problem::Problem;
+use super::token::{present_scopes, resource};
+use crate::store::{ClientRecord, GrantRecord, GrantType, NewRefresh, Redeem, RedeemCode};
+use crate::token::RefreshNonce;
+
+/// Redeems a code.
+pub(super) async fn redeem(
+    server: &AuthorizationServer,
+    form: &Form,
+    client: &ClientRecord,
+) -> Result<Issued, Problem> {
+    let code = form
+        .get("code")
+        .ok_or(Problem::InvalidRequest("code is missing"))?;
+    let asked = resource(server, form)?;
+    let parts = &server.parts;
+    let id = parts
+        .format
+        .grant_of_code(code)
+        .ok_or(Problem::InvalidGrant)?;
+    // All that the answer needs is read before the code is used up. A foreign client learns nothing
+    // of the grant; the store checks it again.
+    let grant = parts.store.grant(&id).await?;
+    let grant = grant.filter(|grant| grant.client == client.id);
+    let grant = grant.ok_or(Problem::InvalidGrant)?;
+    require_target(&grant, asked.as_deref())?;
+    let scopes = present_scopes(server, &grant, client).await?;
+    let nonce = RefreshNonce::random();
+    let wants_refresh = client.settings.grants.contains(&GrantType::RefreshToken);
+    let request = RedeemCode {
+        grant: id,
+        code: parts.pepper.digest(code),
+        client: client.id.clone(),
+        redirect: form.get("redirect_uri").map(str::to_owned),
+        challenge: form.get("code_verifier").map(challenge_of),
+        refresh: wants_refresh.then(|| NewRefresh {
+            nonce: nonce.digest(),
+            idle: server.settings.refresh.idle,
+        }),
+        at: parts.clock.now(),
+    };
+    let grant = redeemed(parts.store.redeem_code(request).await?)?;
+    let access = Issuance::of_grant(&grant, asked, scopes);
+    let refresh = grant.refresh.as_ref().map(|state| {
+        parts
+            .refresh_tokens
+            .mint(&grant.id, state.generation, &nonce)
+    });
+    server.issue(access, refresh)
+}
+
+fn redeemed(outcome: Redeem) -> Result<Box<GrantRecord>, Problem> {
+    match outcome {
+        Redeem::Redeemed(grant) => Ok(grant),
+        Redeem::PkceUnexpected => Err(Problem::InvalidRequest(
+            "code_verifier was sent, but no code_challenge before",
+        )),
+        Redeem::Replayed(grant) => {
+            tracing::warn!(
+                client = %grant.client,
+                subject = %grant.subject,
+                "a code came a second time: its grant is revoked"
+            );
+            Err(Problem::InvalidGrant)
+        }
+        Redeem::ClientMismatch
+        | Redeem::Expired
+        | Redeem::PkceMismatch
+        | Redeem::RedirectMismatch
+        | Redeem::Revoked
+        | Redeem::Unknown => Err(Problem::InvalidGrant),
+    }
+}
+
+/// RFC 8707 §2.2: what was granted, or all of it.
+fn require_target(grant: &GrantRecord, asked: Option<&str>) -> Result<(), Problem> {
+    match (grant.resource.as_deref(), asked) {
+        (Some(granted), Some(asked)) if granted != asked => Err(Problem::InvalidTarget),
+        _ => Ok(()),
+    }
+}
+
+/// RFC 7636 §4.2, S256.
+pub(super) fn challenge_of(verifier: &str) -> String {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+    URL_SAFE_NO_PAD.encode(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_is_the_hash_of_its_verifier() {
+        // RFC 7636 appendix B.
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+        assert_eq!(challenge_of(verifier), challenge);
+    }
+}

@@ -1,0 +1,202 @@
+//! The server: what it works with, and which file answers which endpoint.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Response};
+use tokio::runtime::Handle;
+
+use super::metadata::Documents;
+use super::throttle::Throttle;
+use super::{
+    Endpoint, OAuthSettings, Own, OwnRequest, Passwords, SigningKeys, answer, authorize,
+    client_authentication, decision, endpoint, interaction, introspect, login, metadata, revoke,
+    token,
+};
+use crate::auth::{Authenticator, CredentialSettings, OwnKeys};
+use crate::clock::Clock;
+use crate::secret::Pepper;
+use crate::store::Store;
+use crate::token::{OpaqueFormat, RefreshTokens};
+
+/// What every authorization server of one process shares: a reload makes another server of it.
+#[derive(Clone)]
+pub struct OAuthParts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
+    pub(super) pepper: Pepper,
+    pub(super) format: OpaqueFormat,
+    pub(super) refresh_tokens: RefreshTokens,
+    pub(super) keys: Arc<SigningKeys>,
+    pub(super) passwords: Arc<Passwords>,
+    pub(super) throttle: Arc<Throttle>,
+    control: Handle,
+}
+
+/// The authorization server.
+pub struct AuthorizationServer {
+    pub(super) settings: OAuthSettings,
+    pub(super) parts: OAuthParts,
+    pub(super) authenticator: Arc<Authenticator>,
+    pub(super) documents: Documents,
+}
+
+impl OAuthParts {
+    /// The store is only ever called on `control`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        credentials: &CredentialSettings,
+        control: Handle,
+    ) -> OAuthParts {
+        let pepper = credentials.pepper.clone();
+        let format = OpaqueFormat::new(credentials.prefix.clone());
+        let keys = SigningKeys::new(
+            Arc::clone(&store),
+            pepper.clone(),
+            clock.clone(),
+            control.clone(),
+        );
+        OAuthParts {
+            refresh_tokens: RefreshTokens::new(format.clone(), &pepper, None),
+            keys: Arc::new(keys),
+            passwords: Arc::new(Passwords::new(control.clone())),
+            throttle: Arc::new(Throttle::default()),
+            store,
+            clock,
+            pepper,
+            format,
+            control,
+        }
+    }
+
+    /// The public halves of the signing keys, for the verifier of access tokens.
+    pub fn own_keys(&self) -> &OwnKeys {
+        self.keys.own_keys()
+    }
+
+    /// The signing keys.
+    pub fn signing_keys(&self) -> &Arc<SigningKeys> {
+        &self.keys
+    }
+}
+
+impl AuthorizationServer {
+    /// `authenticator` verifies the server's own access tokens, as it does for the API.
+    pub fn new(
+        settings: OAuthSettings,
+        parts: OAuthParts,
+        authenticator: Arc<Authenticator>,
+    ) -> AuthorizationServer {
+        AuthorizationServer {
+            documents: Documents::new(&settings),
+            settings,
+            parts,
+            authenticator,
+        }
+    }
+
+    /// Whether a request is for this server. `host` is lower case and without port, `path`
+    /// canonical.
+    pub fn endpoint(&self, host: &str, path: &str) -> Option<Own> {
+        endpoint::find(&self.settings, host, path)
+    }
+
+    /// Where the metadata of the resource on a host is, for challenges (RFC 9728 §5.1).
+    pub fn resource_metadata(&self) -> Option<String> {
+        let resource = self.settings.resources.first()?;
+        Some(endpoint::resource_metadata_url(resource))
+    }
+
+    /// The answer to a request; `None` is a bug. Whatever the client does meanwhile, what was
+    /// begun is carried out: it runs on the control runtime.
+    pub async fn answer(self: &Arc<Self>, request: OwnRequest) -> Option<Response<Bytes>> {
+        let server = Arc::clone(self);
+        let work = async move { server.dispatch(&request).await };
+        self.parts.control.spawn(work).await.ok()
+    }
+
+    async fn dispatch(&self, request: &OwnRequest) -> Response<Bytes> {
+        let endpoint = request.own.endpoint;
+        let mut response = match (&request.method, endpoint.is_open_to_scripts()) {
+            (&Method::OPTIONS, true) => answer::preflight(endpoint),
+            _ if !is_allowed(endpoint, &request.method) => answer::method_not_allowed(endpoint),
+            _ => self.work(request).await,
+        };
+        if endpoint.is_open_to_scripts() {
+            answer::open_to_scripts(&mut response);
+        }
+        response
+    }
+
+    async fn work(&self, request: &OwnRequest) -> Response<Bytes> {
+        let answered = match request.own.endpoint {
+            Endpoint::Authorize => return authorize::answer(self, request).await,
+            Endpoint::Decision => return decision::answer(self, request).await,
+            Endpoint::Interaction => return interaction::answer(self, request).await,
+            Endpoint::Login => return login::answer(self, request).await,
+            Endpoint::Jwks => metadata::jwks(&self.parts.keys),
+            Endpoint::Metadata => Ok(self.documents.metadata()),
+            Endpoint::ResourceMetadata => Ok(self.documents.resource(request.own.resource)),
+            Endpoint::Introspect => introspect::answer(self, request).await,
+            Endpoint::Revoke => revoke::answer(self, request).await,
+            Endpoint::Token => token::answer(self, request).await,
+        };
+        answered.unwrap_or_else(|problem| {
+            client_authentication::count_failure(self, request, &problem);
+            problem.answer(&self.settings.realm)
+        })
+    }
+}
+
+/// HEAD is GET without its body, which HTTP leaves out by itself.
+fn is_allowed(endpoint: Endpoint, method: &Method) -> bool {
+    let mut allowed = endpoint.methods().split(", ");
+    allowed.any(|name| name == method.as_str() && name != "OPTIONS")
+}
+
+impl fmt::Debug for OAuthParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuthParts").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AuthorizationServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizationServer")
+            .field("issuer", &self.settings.issuer)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use crate::oauth::{OAuthSettings, RefreshSettings};
+    use crate::scope::{Scope, ScopeSet};
+    use crate::token::jwt::SignatureAlgorithm;
+
+    /// The seed's.
+    pub(in crate::oauth) fn settings() -> OAuthSettings {
+        let scope = |name| (Scope::parse(name).expect("a scope"), format!("Do {name}"));
+        OAuthSettings {
+            issuer: "https://osir.com".into(),
+            authorize_host: "osir.com".into(),
+            token_host: "api.osir.com".into(),
+            resources: vec!["https://api.osir.com".into()],
+            access_token_ttl: Duration::from_secs(3600),
+            refresh: RefreshSettings {
+                idle: Duration::from_secs(30 * 86_400),
+                absolute: Duration::from_secs(90 * 86_400),
+                grace: Duration::from_secs(10),
+            },
+            algorithm: SignatureAlgorithm::Es256,
+            scopes: vec![scope("domains:read"), scope("domains:write")],
+            default_scopes: ScopeSet::empty(),
+            documentation: None,
+            realm: "osir".into(),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The keys that sign access tokens: read from the store every moment, made there where one is
+//! missing, and given to the verifier.
+//!
+//! Not here: rotation (the store's verbs and the command line). Invariants: every published key is
+//! verified with before any instance signs with it; while the store is away the keys that were
+//! read stay; whoever only looks makes nothing.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::auth::OwnKeys;
+use crate::clock::{Clock, Timestamp};
+use crate::secret::Pepper;
+use crate::store::{SigningAlgorithm, SigningKeyRecord, SigningKeyState, Store, StoreError};
+use crate::token::jwt::{KeySet, SignatureAlgorithm, SigningKey};
+
+mod supply;
+
+/// How often the store is asked for them. A key that is published is known everywhere after that.
+const REFRESH: Duration = Duration::from_secs(10);
+/// How soon again after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+/// What keys of ours may sign with.
+const ALGORITHMS: [SignatureAlgorithm; 2] = [SignatureAlgorithm::Es256, SignatureAlgorithm::Rs256];
+
+/// The keys of one process. Nothing is read before [`SigningKeys::start`] or
+/// [`SigningKeys::look`].
+pub struct SigningKeys {
+    store: Arc<dyn Store>,
+    pepper: Pepper,
+    clock: Clock,
+    control: Handle,
+    own: OwnKeys,
+    ring: ArcSwapOption<Ring>,
+    /// What new keys sign with; `None` is that none are made.
+    wanted: Mutex<Option<SignatureAlgorithm>>,
+    task: OnceLock<JoinHandle<()>>,
+}
+
+/// The keys as they are now.
+struct Ring {
+    active: Option<Arc<SigningKey>>,
+    jwks: Bytes,
+}
+
+/// Why there are no keys to use.
+#[derive(Debug, thiserror::Error)]
+enum KeysError {
+    #[error("the store cannot be reached")]
+    Store(#[from] StoreError),
+    #[error("no key could be made")]
+    Make,
+    #[error("the store holds no usable public key")]
+    Unusable,
+}
+
+impl SigningKeys {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        pepper: Pepper,
+        clock: Clock,
+        control: Handle,
+    ) -> SigningKeys {
+        SigningKeys {
+            store,
+            pepper,
+            clock,
+            control,
+            own: OwnKeys::default(),
+            ring: ArcSwapOption::empty(),
+            wanted: Mutex::new(None),
+            task: OnceLock::new(),
+        }
+    }
+
+    /// Reads the keys, makes the one that is missing, and goes on doing so. A store that is away is
+    /// asked again and again. Called again at each reload, for the algorithm may be another.
+    pub async fn start(self: &Arc<Self>, algorithm: SignatureAlgorithm) {
+        let before = self.wanted().replace(algorithm);
+        if before != Some(algorithm) {
+            self.refresh().await;
+        }
+        let keys = Arc::downgrade(self);
+        self.task
+            .get_or_init(|| self.control.spawn(SigningKeys::run(keys)));
+    }
+
+    /// Reads the keys once, and makes none.
+    pub async fn look(&self) {
+        self.refresh().await;
+    }
+
+    /// The key that signs now; `None` while none could be read.
+    pub(super) fn active(&self) -> Option<Arc<SigningKey>> {
+        self.ring
+            .load()
+            .as_ref()
+            .and_then(|ring| ring.active.clone())
+    }
+
+    /// The public halves as a JSON Web Key Set; `None` while none could be read.
+    pub(super) fn jwks(&self) -> Option<Bytes> {
+        self.ring.load().as_ref().map(|ring| ring.jwks.clone())
+    }
+
+    pub(super) fn own_keys(&self) -> &OwnKeys {
+        &self.own
+    }
+
+    /// Ends with the last user of the keys.
+    async fn run(keys: Weak<SigningKeys>) {
+        let mut pause = RETRY;
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(keys) = keys.upgrade() else { return };
+            pause = match keys.refresh().await {
+                true => REFRESH,
+                false => RETRY,
+            };
+        }
+    }
+
+    /// Whether it went well. What was read before stays if not.
+    async fn refresh(&self) -> bool {
+        let read = self.read().await;
+        if let Err(error) = &read {
+            let cause: &dyn std::error::Error = error;
+            tracing::warn!(cause, "the signing keys could not be read");
+        }
+        read.is_ok()
+    }
+
+    async fn read(&self) -> Result<(), KeysError> {
+        let mut records = self.store.signing_keys().await?;
+        let wanted = *self.wanted();
+        if let Some(algorithm) = wanted
+            && self.supply(&records, algorithm).await?
+        {
+            records = self.store.signing_keys().await?;
+        }
+        let now = self.clock.now();
+        records.retain(|record| is_published(record, now));
+        let public: Vec<&str> = records
+            .iter()
+            .map(|record| record.public.as_str())
+            .collect();
+        let jwks = format!(r#"{{"keys":[{}]}}"#, public.join(","));
+        let set = KeySet::parse(jwks.as_bytes(), &ALGORITHMS).map_err(|_| KeysError::Unusable)?;
+        // First the verifier: nothing is signed that it does not know.
+        self.own.publish(set);
+        self.ring.store(Some(Arc::new(Ring {
+            active: self.active_of(&records),
+            jwks: jwks.into(),
+        })));
+        Ok(())
+    }
+
+    fn active_of(&self, records: &[SigningKeyRecord]) -> Option<Arc<SigningKey>> {
+        let record = records
+            .iter()
+            .find(|record| matches!(record.state, SigningKeyState::Active { .. }))?;
+        let known = self.active().filter(|key| key.kid() == record.kid);
+        known.or_else(|| match record.private.open(&self.pepper, &record.kid) {
+            Ok(pkcs8) => SigningKey::from_pkcs8(algorithm_of(record.algorithm), &pkcs8)
+                .ok()
+                .map(Arc::new),
+            Err(error) => {
+                let cause: &dyn std::error::Error = &error;
+                tracing::error!(kid = record.kid, cause, "the signing key cannot be used");
+                None
+            }
+        })
+    }
+
+    /// Whole after every statement, so a panic elsewhere does not matter.
+    fn wanted(&self) -> MutexGuard<'_, Option<SignatureAlgorithm>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_published(record: &SigningKeyRecord, now: Timestamp) -> bool {
+    match record.state {
+        SigningKeyState::Active { .. } | SigningKeyState::Next => true,
+        SigningKeyState::Retiring { until } => now < until,
+    }
+}
+
+const fn algorithm_of(algorithm: SigningAlgorithm) -> SignatureAlgorithm {
+    match algorithm {
+        SigningAlgorithm::Es256 => SignatureAlgorithm::Es256,
+        SigningAlgorithm::Rs256 => SignatureAlgorithm::Rs256,
+    }
+}
+
+impl Drop for SigningKeys {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKeys").finish_non_exhaustive()
+    }
+}

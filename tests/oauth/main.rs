@@ -1,0 +1,22 @@
+//! The authorization server over the wire: a real gateway over TLS, with clients and users in its
+//! store. Each row of identity.md §1.1 and §1.2 is a test here.
+
+#[path = "../wire/support/mod.rs"]
+#[expect(unreachable_pub, reason = "a test binary has no outside")]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "the tests of the wire use more of it"
+)]
+mod support;
+
+#[expect(unreachable_pub, reason = "a test binary has no outside")]
+mod house;
+
+mod token;
+mod refresh;
+mod revoke;
+mod metadata;
+mod authorize;
+mod pages;
+mod outage;
