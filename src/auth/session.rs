@@ -115,7 +115,7 @@ impl Sessions {
         let now = self.clock.now();
         let identity = &session.identity;
         let trusted = |issuer: &str| access_tokens.trusts(issuer);
-        let refusal = if session.has_ended() || self.is_denied(session) {
+        let refusal = if session.has_ended() || self.is_denied(session, access_tokens) {
             Refusal::Revoked
         } else if identity.expires_at.is_some_and(|end| end <= now) {
             Refusal::Expired
@@ -140,7 +140,7 @@ impl Sessions {
     }
 
     /// Both directions: the session by itself, and by everything its parent can be denied by.
-    fn is_denied(&self, session: &Session) -> bool {
+    fn is_denied(&self, session: &Session, access_tokens: &AccessTokens) -> bool {
         let identity = &session.identity;
         let account = identity.account.as_ref().map(AccountId::as_str);
         let own = [
@@ -148,9 +148,9 @@ impl Sessions {
             (DenialKind::Account, account),
         ];
         let parent = match &session.parent {
-            Parent::Gone => [const { (DenialKind::Key, None) }; 5],
+            Parent::Gone => [const { (DenialKind::Key, None) }; 6],
             Parent::Key { id, .. } => {
-                let mut marks = [(DenialKind::Key, None); 5];
+                let mut marks = [(DenialKind::Key, None); 6];
                 marks[0].1 = Some(id.as_str());
                 marks
             }
@@ -162,6 +162,10 @@ impl Sessions {
                 ),
                 (DenialKind::Client, identity.client_id.as_deref()),
                 (DenialKind::Subject, Some(identity.subject.as_str())),
+                (
+                    DenialKind::Subject,
+                    access_tokens.own_subject(&identity.subject),
+                ),
                 (DenialKind::Issuer, identity.issuer.as_deref()),
             ],
         };

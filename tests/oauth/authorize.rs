@@ -155,6 +155,18 @@ fn seed_step_1_a_login_and_a_yes_give_a_code() {
 }
 
 #[test]
+fn the_seeds_request_is_complete_without_state() {
+    let house = House::start();
+    let mut browser = house.browser(&seed_query().replace("&state=s%2B1", ""));
+    browser.log_in("alice", crate::house::PASSWORD);
+    browser.decide("allow");
+    let told = parameters(&browser.answer);
+    assert!(told["code"].starts_with("osir_ac_"));
+    assert_eq!(told["iss"], "https%3A%2F%2Fosir.com");
+    assert_eq!(told.len(), 2);
+}
+
+#[test]
 fn an_authorization_request_may_be_a_form() {
     let house = House::start();
     let form = seed_query();

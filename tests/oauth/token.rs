@@ -36,6 +36,8 @@ fn seed_step_2_and_3_a_code_gives_tokens_and_the_token_opens_the_api() {
     assert_eq!(told["claims"]["sub"], "usr_alice");
     assert_eq!(told["claims"]["client_id"], "client_conf");
     assert_eq!(told["claims"]["acct"], "acct_user");
+    let second = |claim: &str| told["claims"][claim].as_i64().expect("a time");
+    assert_eq!(second("exp") - second("iat"), 3600);
     assert_eq!(house.call(&access), 200);
     let received = &house.upstream.received()[0];
     assert_eq!(

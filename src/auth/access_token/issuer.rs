@@ -137,6 +137,14 @@ impl Issuer {
         Ok(())
     }
 
+    /// Whether it is our own authorization server.
+    pub(super) fn is_own(&self) -> bool {
+        match self.settings.jwks {
+            JwksSource::Builtin => true,
+            JwksSource::File(_) | JwksSource::Url { .. } => false,
+        }
+    }
+
     fn verified(&self, claims: &Claims<'_>, hash: &TokenHash) -> VerifiedToken {
         let earliest = claims.expires_at.minus(self.settings.max_lifetime);
         let issued_at = claims.issued_at.unwrap_or(earliest);
@@ -166,10 +174,7 @@ impl Issuer {
             identity: Arc::new(Holder::from(identity)),
             issued_at,
             jti: claims.id.map(str::to_owned),
-            own_subject: match self.settings.jwks {
-                JwksSource::Builtin => Some(claims.subject.to_owned()),
-                JwksSource::File(_) | JwksSource::Url { .. } => None,
-            },
+            own_subject: self.is_own().then(|| claims.subject.to_owned()),
             grant: claims.grant.map(str::to_owned),
             revocation: self.settings.revocation,
         }

@@ -181,6 +181,12 @@ impl AccessTokens {
         self.issuers.iter().any(|known| known.name() == issuer)
     }
 
+    /// A qualified subject as our own authorization server wrote it: users are denied by that name.
+    pub(super) fn own_subject<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        let mut own = self.issuers.iter().filter(|issuer| issuer.is_own());
+        own.find_map(|issuer| subject.strip_prefix(issuer.name())?.strip_prefix('|'))
+    }
+
     /// The issuers that have no key set now: their tokens are 503.
     pub fn readiness(&self) -> Vec<&str> {
         let without = |issuer: &&Issuer| issuer.keys().generation().is_none();

@@ -77,9 +77,14 @@ async fn trusting() -> (Room, NamedTempFile) {
     }] });
     let file = NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), set.to_string()).expect("written");
+    let room = trusting_keys_of(JwksSource::File(file.path().into())).await;
+    (room, file)
+}
+
+async fn trusting_keys_of(jwks: JwksSource) -> Room {
     let settings = IssuerSettings {
         issuer: ISSUER.into(),
-        jwks: JwksSource::File(file.path().into()),
+        jwks,
         audiences: vec!["api".into()],
         algorithms: vec![SignatureAlgorithm::Es256],
         token_type: TokenType::AccessToken,
@@ -91,7 +96,7 @@ async fn trusting() -> (Room, NamedTempFile) {
     let tokens = AccessTokens::new(&[settings], Clock::manual(NOW), &metrics, &control, 10);
     let room = Room::closed_with(control, tokens.expect("valid settings"));
     eventually(|| matches!(room.authenticator.revocation().lease(), Lease::Fresh(_))).await;
-    (room, file)
+    room
 }
 
 fn token() -> SessionParent {
@@ -209,6 +214,20 @@ async fn whatever_denies_the_token_denies_a_cached_session() {
         room.deny(kind, id);
         room.follow().await;
         assert_eq!(room.failure(&session).await, Some(REVOKED), "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_of_ours_is_denied_by_the_bare_id_and_nobody_elses_subject_is() {
+    // As disabling a user does.
+    let own = trusting_keys_of(JwksSource::Builtin).await;
+    let (foreign, _keys) = trusting().await;
+    for (room, refused) in [(own, Some(REVOKED)), (foreign, None)] {
+        let session = room.session(token(), of_token).await;
+        assert_eq!(room.failure(&session).await, None);
+        room.deny(DenialKind::Subject, "alice");
+        room.follow().await;
+        assert_eq!(room.failure(&session).await, refused);
     }
 }
 
