@@ -27,7 +27,8 @@ use portcullis::edge::cost::WireGuard;
 use portcullis::environment::Environment;
 use portcullis::gateway::cost::{Outbound, RequestIds, clean_response};
 use portcullis::gateway::{
-    Access, Asked, CHECKS, Caller, CanonicalPath, PathPattern, Resolved, RouteSettings, RouteTable,
+    Access, Asked, CHECKS, Caller, CanonicalPath, Challenging, PathPattern, Resolved,
+    RouteSettings, RouteTable,
 };
 use portcullis::observe::Metrics;
 use portcullis::scope::ScopeSet;
@@ -305,7 +306,15 @@ fn table_of(routes: usize) -> RouteTable {
         trailers: false,
     };
     let routes: Vec<RouteSettings> = (0..routes).map(route).collect();
-    RouteTable::new(&routes, "osir", &Metrics::new()).expect("no two are the same")
+    RouteTable::new(
+        &routes,
+        &Challenging {
+            realm: "osir",
+            resource_metadata: None,
+        },
+        &Metrics::new(),
+    )
+    .expect("no two are the same")
 }
 
 fn upstream() -> UpstreamSettings {

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod id;
 pub mod environment;
 mod local_executor;
+mod media_type;
 mod patience;
 mod pieces;
 

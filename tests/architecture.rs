@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Level 0: may import each other, and everyone may import them.
-const GROUND: [&str; 9] = [
+const GROUND: [&str; 10] = [
     "clock",
     "environment",
     "id",
     "local_executor",
+    "media_type",
     "patience",
     "pieces",
     "scope",

@@ -324,16 +324,7 @@ fn a_created_key_is_one_json_object_and_the_secret_is_nowhere_else() {
     );
 
     // A key made by one command is known to the next; `-` keeps it out of `ps`.
-    let explain = [
-        "explain",
-        "GET",
-        "/v1/domains",
-        "--key",
-        "-",
-        "--format",
-        "json",
-    ];
-    let told = home.run_with_input(&explain, &format!("{key}\n")).json();
+    let told = home.explained(&key);
     assert!(told["checks"].to_string().contains("allow"), "{told}");
 
     let body = key.rsplit('_').next().expect("a body").to_owned();
@@ -903,8 +894,8 @@ impl Home {
         (id, token)
     }
 
-    /// What becomes of a request with this key.
-    fn verdict(&self, key: &str) -> String {
+    /// What becomes of a request with this key, step by step.
+    fn explained(&self, key: &str) -> Value {
         let explain = [
             "explain",
             "GET",
@@ -914,8 +905,11 @@ impl Home {
             "--format",
             "json",
         ];
-        let told = self.run_with_input(&explain, &format!("{key}\n")).json();
-        text(&told["verdict"])
+        self.run_with_input(&explain, &format!("{key}\n")).json()
+    }
+
+    fn verdict(&self, key: &str) -> String {
+        text(&self.explained(key)["verdict"])
     }
 
     fn audit_lines(&self, event: &str) -> usize {

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use http::Method;
 use tokio::time::Instant;
 
-use portcullis::gateway::{Access, PathPattern, Resolved, RouteSettings, RouteTable};
+use portcullis::gateway::{Access, Challenging, PathPattern, Resolved, RouteSettings, RouteTable};
 use portcullis::observe::Metrics;
 use portcullis::scope::ScopeSet;
 
@@ -156,5 +156,13 @@ fn table(routes: usize, pattern: impl Fn(usize) -> String) -> RouteTable {
         trailers: false,
     });
     let settings: Vec<RouteSettings> = settings.collect();
-    RouteTable::new(&settings, "bench", &Metrics::new()).expect("no two are alike")
+    RouteTable::new(
+        &settings,
+        &Challenging {
+            realm: "bench",
+            resource_metadata: None,
+        },
+        &Metrics::new(),
+    )
+    .expect("no two are alike")
 }

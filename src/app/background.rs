@@ -44,10 +44,11 @@ pub(super) fn drop_after<T: Send + Sync + 'static>(delay: Duration, thing: Arc<T
 }
 
 /// Lowers the calling thread's priority. Linux has one for each thread; where that cannot be, the
-/// work is done all the same.
+/// work is done all the same. One that has less than that already keeps what it has.
 fn give_way() {
     let thread = rustix::thread::gettid();
-    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICE) {
+    let own = rustix::process::getpriority_process(Some(thread)).unwrap_or(0);
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), own.max(NICE)) {
         tracing::debug!(%error, "background work keeps its ordinary priority");
     }
 }

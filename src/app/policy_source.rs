@@ -90,9 +90,9 @@ impl PolicySource {
             config.gateway.clone(),
             &config.upstreams,
             Arc::clone(&first),
+            server(config, &oauth, &first),
             &metrics,
         )?;
-        let live = live.with_oauth(server(config, &oauth, &first));
         Ok((
             PolicySource {
                 first,
@@ -125,9 +125,9 @@ impl PolicySource {
         let (config, metrics) = (Arc::clone(config), Arc::clone(&self.metrics));
         let compiled = background::run(move || {
             let gateway = config.gateway.clone();
-            Live::new(gateway, &config.upstreams, authenticator, &metrics)
+            Live::new(gateway, &config.upstreams, authenticator, oauth, &metrics)
         });
-        Ok(compiled.await??.with_oauth(oauth))
+        Ok(compiled.await??)
     }
 
     /// The lease on the revocation log.

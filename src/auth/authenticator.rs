@@ -150,7 +150,7 @@ fn judge_token(token: &VerifiedToken, revocation: &Revocation) -> Result<Princip
         IssuerRevocation::None => {}
         IssuerRevocation::Log => {
             revocation.require_fresh()?;
-            if revocation.denies(token.issued_at, marks(token)) {
+            if revocation.denies(token.identity.issued_at, marks(token)) {
                 return Err(Failure::Refused(Refusal::Revoked));
             }
         }
@@ -163,8 +163,8 @@ fn marks(token: &VerifiedToken) -> impl Iterator<Item = (DenialKind, &str)> {
     let identity = &token.identity;
     let account = identity.account.as_ref().map(AccountId::as_str);
     [
-        (DenialKind::Jti, token.jti.as_deref()),
-        (DenialKind::Grant, token.grant.as_deref()),
+        (DenialKind::Jti, identity.jti.as_deref()),
+        (DenialKind::Grant, identity.grant.as_deref()),
         (DenialKind::Client, identity.client_id.as_deref()),
         (DenialKind::Subject, Some(identity.subject.as_str())),
         (DenialKind::Subject, token.own_subject.as_deref()),
@@ -213,10 +213,7 @@ mod tests {
         };
         VerifiedToken {
             identity: Arc::new(Holder::from(identity)),
-            issued_at: ISSUED,
-            jti: Some("jti-1".into()),
             own_subject: Some("usr_1".into()),
-            grant: Some("grant-1".into()),
             revocation,
         }
     }

@@ -78,11 +78,13 @@ pub(super) struct Identity {
     pub(super) account: Option<AccountId>,
     pub(super) client_id: Option<String>,
     pub(super) issuer: Option<String>,
-    /// The family of a token's grant.
+    /// The family of a token's grant, from the claim `fam`.
     pub(super) grant: Option<String>,
     /// A token's `jti`, as it is denied by; not every one can be a [`CredentialId`].
     pub(super) jti: Option<String>,
-    /// When it was issued; of a session, when its parent was.
+    /// When it was issued; of a session, when its parent was. Of a token `iat`; where the issuer
+    /// sends none, the earliest that its `exp` allows, so that a denial by time is never escaped by
+    /// leaving it out.
     pub(super) issued_at: Timestamp,
     pub(super) scopes: ScopeSet,
     pub(super) environment: Environment,

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use crate::auth::{CredentialSettings, IssuerSettings, JwksSource, SignatureAlgorithm};
-use crate::oauth::{OAuthSettings, RefreshSettings};
+use crate::auth::{CredentialSettings, IssuerSettings, JwksSource};
+use crate::oauth::{OAuthSettings, RefreshSettings, authority_and_path};
 use crate::scope::ScopeSet;
+use crate::store::SigningAlgorithm;
 
 use super::catalogue::Catalogue;
 use super::field::{Field, Section};
@@ -17,6 +18,7 @@ use super::url::is_host_name;
 
 const BUILTIN: &str =
     "add access_tokens: [{ issuer: …, builtin: true, audience: https://host of the API }]";
+const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 /// The store forgets denials after this time.
 const LONGEST_GRANT: Duration = Duration::from_secs(90 * 86_400);
@@ -60,14 +62,14 @@ fn oauth(
     let authorize_host = section.optional("authorize_host", host);
     let token_host = section.optional("token_host", host);
     let access_token_ttl = section.or("access_token_ttl", Duration::from_secs(3600), |field| {
-        bounded(field, Duration::from_secs(60), DAY, "write 1m to 24h")
+        field.duration_within(MINUTE..=DAY, "write 1m to 24h")
     });
     let refresh = section.section("refresh_token", refresh);
     let algorithms = [
-        ("ES256", SignatureAlgorithm::Es256),
-        ("RS256", SignatureAlgorithm::Rs256),
+        ("ES256", SigningAlgorithm::Es256),
+        ("RS256", SigningAlgorithm::Rs256),
     ];
-    let algorithm = section.or("signing_algorithm", SignatureAlgorithm::Es256, |field| {
+    let algorithm = section.or("signing_algorithm", SigningAlgorithm::Es256, |field| {
         field.word(&algorithms)
     });
     let default_scopes = section.or("default_scopes", ScopeSet::empty(), |field| {
@@ -113,12 +115,7 @@ fn issuer_of(field: &Field<'_>, builtin: Option<&IssuerSettings>) -> Option<Stri
 fn refresh(section: &Section<'_>) -> Option<RefreshSettings> {
     let length = |key, default| {
         section.or(key, default, |field: &Field<'_>| {
-            bounded(
-                field,
-                Duration::from_secs(60),
-                LONGEST_GRANT,
-                "write 1m to 90d",
-            )
+            field.duration_within(MINUTE..=LONGEST_GRANT, "write 1m to 90d")
         })
     };
     let idle = length("idle", 30 * DAY);
@@ -145,15 +142,6 @@ fn refresh(section: &Section<'_>) -> Option<RefreshSettings> {
     })
 }
 
-fn bounded(field: &Field<'_>, least: Duration, most: Duration, hint: &str) -> Option<Duration> {
-    let duration = field.duration()?;
-    match (duration < least, duration > most) {
-        (true, _) => field.refuse("too short", hint),
-        (_, true) => field.refuse("too long", hint),
-        _ => Some(duration),
-    }
-}
-
 /// `host` or `host:port`, as browsers and clients write it.
 fn host(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
@@ -178,7 +166,5 @@ fn page(field: &Field<'_>) -> Option<String> {
 
 /// The authority of a checked `https` URL.
 fn host_of(url: &str) -> String {
-    let after = url.strip_prefix("https://").unwrap_or(url);
-    let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.to_ascii_lowercase()
+    authority_and_path(url).0.to_ascii_lowercase()
 }

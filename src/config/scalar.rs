@@ -75,6 +75,20 @@ impl Field<'_> {
         self.bounded(size.into(), bounds, size_text)
     }
 
+    /// A duration within bounds.
+    pub(super) fn duration_within(
+        &self,
+        bounds: RangeInclusive<Duration>,
+        hint: &str,
+    ) -> Option<Duration> {
+        let duration = self.duration()?;
+        match (duration < *bounds.start(), duration > *bounds.end()) {
+            (true, _) => self.refuse("too short", hint),
+            (_, true) => self.refuse("too long", hint),
+            _ => Some(duration),
+        }
+    }
+
     /// A whole number within bounds.
     pub(super) fn count<T: TryFrom<u64>>(&self, bounds: RangeInclusive<u64>) -> Option<T> {
         let Value::Integer(count) = self.value() else {

@@ -81,9 +81,5 @@ fn path(field: &Field<'_>) -> Option<String> {
 }
 
 fn lifetime(field: &Field<'_>) -> Option<Duration> {
-    match field.duration()? {
-        short if short < SHORTEST => field.refuse("too short", "write 60s to 24h"),
-        long if long > LONGEST => field.refuse("too long", "write 60s to 24h"),
-        duration => Some(duration),
-    }
+    field.duration_within(SHORTEST..=LONGEST, "write 60s to 24h")
 }

@@ -12,12 +12,13 @@ use arc_swap::ArcSwap;
 use http::{HeaderValue, Request};
 
 use super::identity::InternalTokens;
+use super::own_endpoints::{OAuthEndpoints, OwnEndpoint};
 use super::record::Recorder;
 use super::request_id::RequestIds;
-use super::{GatewaySettings, Route, RouteConflict, RouteTable, own_endpoints};
+use super::{Access, Challenging, GatewaySettings, Route, RouteConflict, RouteTable};
 use crate::auth::{Authenticator, KeyDesk};
 use crate::clock::Clock;
-use crate::oauth::{AuthorizationServer, Endpoint};
+use crate::oauth::AuthorizationServer;
 use crate::observe::{AccessLogSink, AuditLog, Metrics};
 use crate::token::InternalTokenSigner;
 use crate::upstream::{Pool, Target, TargetError, UpstreamSettings};
@@ -30,7 +31,7 @@ pub struct Live {
     targets: Vec<Arc<Target>>,
     authenticator: Arc<Authenticator>,
     session_route: Arc<Route>,
-    oauth: Option<Arc<AuthorizationServer>>,
+    oauth: Option<OAuthEndpoints>,
 }
 
 /// Why a policy cannot be compiled.
@@ -50,38 +51,36 @@ impl Live {
         settings: GatewaySettings,
         upstreams: &[UpstreamSettings],
         authenticator: Arc<Authenticator>,
+        oauth: Option<AuthorizationServer>,
         metrics: &Metrics,
     ) -> Result<Live, LiveError> {
-        let routes = RouteTable::new(&settings.routes, &settings.realm, metrics)?;
+        let place = oauth
+            .as_ref()
+            .and_then(AuthorizationServer::resource_metadata);
+        let challenging = Challenging {
+            realm: &settings.realm,
+            resource_metadata: place.as_deref(),
+        };
+        let routes = RouteTable::new(&settings.routes, &challenging, metrics)?;
         let targets = upstreams
             .iter()
             .map(|upstream| Ok(Arc::new(Target::new(upstream.clone(), metrics)?)))
             .collect::<Result<_, TargetError>>()?;
-        let session_route = Arc::new(Route::own(
-            own_endpoints::SESSIONS,
-            &settings.realm,
+        let session_route = Route::own(
+            OwnEndpoint::SESSIONS,
+            Access::Authenticated,
+            &challenging,
             metrics,
-        ));
+        );
+        let oauth = oauth.map(|server| OAuthEndpoints::new(server, &challenging, metrics));
         Ok(Live {
-            session_route,
+            session_route: Arc::new(session_route),
             settings,
             routes,
             targets,
             authenticator,
-            oauth: None,
+            oauth,
         })
-    }
-
-    /// The same with an authorization server.
-    pub fn with_oauth(mut self, oauth: Option<AuthorizationServer>) -> Live {
-        if let Some(url) = oauth
-            .as_ref()
-            .and_then(AuthorizationServer::resource_metadata)
-        {
-            self.routes = self.routes.with_resource_metadata(&url);
-        }
-        self.oauth = oauth.map(Arc::new);
-        self
     }
 
     /// What the config says about the request path.
@@ -104,8 +103,8 @@ impl Live {
         &self.targets
     }
 
-    /// The authorization server, if there is one.
-    pub fn oauth(&self) -> Option<&Arc<AuthorizationServer>> {
+    /// The authorization server's endpoints, if there is one.
+    pub(super) fn oauth(&self) -> Option<&OAuthEndpoints> {
         self.oauth.as_ref()
     }
 
@@ -168,7 +167,6 @@ impl Gateway {
         let recorder = Rc::new(Recorder {
             metrics: Arc::clone(&parts.metrics),
             unrouted: parts.metrics.route("none"),
-            own: Endpoint::ALL.map(|endpoint| (endpoint, parts.metrics.route(endpoint.label()))),
             log: parts.log.as_ref().map(|log| Rc::new(log.worker())),
             clock: parts.clock.clone(),
         });

@@ -38,7 +38,7 @@ pub use path::{BadPath, CanonicalPath};
 pub use path_trie::METHODS;
 pub use plaintext::MOST_LOOKUPS;
 pub use rejection::{ALL_ANSWERS, ErrorAnswer, Reason, Rejection, UpstreamFault};
-pub use route::{Challenges, Resolved, Route, RouteConflict, RouteTable};
+pub use route::{Challenges, Challenging, Resolved, Route, RouteConflict, RouteTable};
 pub use settings::{Access, GatewaySettings, PathPattern, PlaintextCredentials, RouteSettings};
 
 use std::pin::pin;

@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use super::{Reason, Route};
 use crate::auth::{CredentialForm, CredentialKind, Principal};
 use crate::clock::Clock;
-use crate::oauth::Endpoint;
 use crate::observe::{AccessLine, AccessLog, Metrics, RouteMetrics};
 
 /// What every record of one worker needs.
@@ -24,8 +23,6 @@ pub(super) struct Recorder {
     pub(super) metrics: Arc<Metrics>,
     /// For requests that match no route.
     pub(super) unrouted: RouteMetrics,
-    /// For our own endpoints.
-    pub(super) own: [(Endpoint, RouteMetrics); Endpoint::ALL.len()],
     pub(super) log: Option<Rc<AccessLog>>,
     pub(super) clock: Clock,
 }
@@ -44,7 +41,6 @@ struct Fields {
     /// Kept only where an access log is written.
     path: Option<String>,
     route: Option<Arc<Route>>,
-    own: Option<Endpoint>,
     status: StatusCode,
     reason: Option<Reason>,
     /// The kind of credential that was shown, good or not.
@@ -82,7 +78,6 @@ impl Record {
             method: Method::GET,
             path: None,
             route: None,
-            own: None,
             status: StatusCode::OK,
             reason: None,
             credential_kind: CredentialKind::None,
@@ -122,10 +117,6 @@ impl Record {
 
     pub(super) fn route(&mut self, route: &Arc<Route>) {
         self.0.route = Some(Arc::clone(route));
-    }
-
-    pub(super) fn own(&mut self, endpoint: Endpoint) {
-        self.0.own = Some(endpoint);
     }
 
     pub(super) fn credential(&mut self, kind: CredentialKind) {
@@ -175,7 +166,10 @@ impl Record {
 impl Drop for Fields {
     fn drop(&mut self) {
         let elapsed = self.started.elapsed();
-        let metrics = self.metrics();
+        let metrics = match &self.route {
+            Some(route) => &route.metrics,
+            None => &self.recorder.unrouted,
+        };
         metrics.count(&self.method, self.status);
         metrics.duration.observe(elapsed.as_secs_f64());
         self.recorder.metrics.inflight_requests.dec();
@@ -186,15 +180,6 @@ impl Drop for Fields {
 }
 
 impl Fields {
-    fn metrics(&self) -> &RouteMetrics {
-        if let Some(route) = &self.route {
-            return &route.metrics;
-        }
-        let mut own = self.recorder.own.iter();
-        own.find(|(endpoint, _)| self.own == Some(*endpoint))
-            .map_or(&self.recorder.unrouted, |(_, metrics)| metrics)
-    }
-
     fn line(&self, elapsed: Duration) -> AccessLine<'_> {
         let caller = self.caller.as_ref();
         AccessLine {
@@ -206,8 +191,7 @@ impl Fields {
             route: self
                 .route
                 .as_ref()
-                .map(|route| route.settings().name.as_str())
-                .or_else(|| self.own.map(Endpoint::label)),
+                .map(|route| route.settings().name.as_str()),
             status: self.status.as_u16(),
             reason: self.reason.map(Reason::label),
             credential_kind: self.credential_kind.label(),

@@ -72,11 +72,20 @@ pub struct RouteConflict {
     pub method: Method,
 }
 
+/// What all challenges of a policy say.
+#[derive(Clone, Copy, Debug)]
+pub struct Challenging<'a> {
+    /// The realm.
+    pub realm: &'a str,
+    /// Where it is told who gives tokens (RFC 9728 §5.1), if the gateway does.
+    pub resource_metadata: Option<&'a str>,
+}
+
 impl RouteTable {
     /// Compiles the routes.
     pub fn new(
         settings: &[RouteSettings],
-        realm: &str,
+        challenging: &Challenging<'_>,
         metrics: &Metrics,
     ) -> Result<RouteTable, RouteConflict> {
         let mut tables = Tables::default();
@@ -85,7 +94,7 @@ impl RouteTable {
         }
         let routes = settings.iter().map(|route| {
             Arc::new(Route {
-                challenges: Challenges::new(realm, &route.access),
+                challenges: Challenges::new(challenging, &route.access),
                 metrics: metrics.route(&route.name),
                 settings: route.clone(),
             })
@@ -108,16 +117,6 @@ impl RouteTable {
         }
     }
 
-    /// The same with challenges that also say where it is told who gives tokens (RFC 9728 §5.1).
-    pub fn with_resource_metadata(mut self, url: &str) -> RouteTable {
-        for route in &mut self.routes {
-            let route =
-                Arc::get_mut(route).expect("a table that is being made is shared by nobody");
-            route.challenges = route.challenges.pointing_to(url, &route.settings.access);
-        }
-        self
-    }
-
     /// Every route in the order of the config.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
@@ -127,10 +126,14 @@ impl RouteTable {
 impl Route {
     /// What stands for endpoints of the gateway's own in records and challenges. It is in no
     /// table, so nothing can be forwarded by it; `name` has a colon, which no route's can have.
-    pub(super) fn own(name: &str, realm: &str, metrics: &Metrics) -> Route {
-        let access = Access::Authenticated;
+    pub(super) fn own(
+        name: &str,
+        access: Access,
+        challenging: &Challenging<'_>,
+        metrics: &Metrics,
+    ) -> Route {
         Route {
-            challenges: Challenges::new(realm, &access),
+            challenges: Challenges::new(challenging, &access),
             metrics: metrics.route(name),
             settings: RouteSettings {
                 name: name.into(),
@@ -159,43 +162,36 @@ impl Route {
 }
 
 impl Challenges {
-    fn new(realm: &str, access: &Access) -> Challenges {
+    fn new(challenging: &Challenging<'_>, access: &Access) -> Challenges {
         let value = |text: String| {
             HeaderValue::try_from(text)
-                .expect("the config allows only visible ASCII in realm and scopes")
+                .expect("the config allows only visible ASCII in realm, scopes and URLs")
         };
-        let scope = match access {
-            Access::Scopes(scopes) | Access::AnyScope(scopes) => Some(value(format!(
-                r#"Bearer error="insufficient_scope", scope="{scopes}""#
-            ))),
+        let realm = challenging.realm;
+        let place = challenging
+            .resource_metadata
+            .map_or_else(String::new, |url| format!(r#", resource_metadata="{url}""#));
+        let scopes = match access {
+            Access::Scopes(scopes) | Access::AnyScope(scopes) => {
+                Some(format!(r#", scope="{scopes}""#))
+            }
             Access::Authenticated | Access::Public { .. } => None,
         };
-        Challenges {
-            missing: value(format!(r#"Bearer realm="{realm}""#)),
-            invalid: value(format!(r#"Bearer realm="{realm}", error="invalid_token""#)),
-            scope,
-        }
-    }
-}
-
-impl Challenges {
-    /// With what a client needs to get a token by itself: where to ask, and for which scopes.
-    fn pointing_to(&self, url: &str, access: &Access) -> Challenges {
-        let also = |value: &HeaderValue, text: &str| {
-            let both = [value.as_bytes(), text.as_bytes()].concat();
-            HeaderValue::try_from(both).expect("the config allows only visible ASCII in URLs")
-        };
-        let place = format!(r#", resource_metadata="{url}""#);
-        let place_and_scopes = match access {
-            Access::Scopes(scopes) | Access::AnyScope(scopes) => {
-                format!(r#"{place}, scope="{scopes}""#)
-            }
-            Access::Authenticated | Access::Public { .. } => place.clone(),
+        // A client that can get a token by itself is told for which scopes.
+        let wanted = match challenging.resource_metadata {
+            Some(_) => scopes.as_deref().unwrap_or_default(),
+            None => "",
         };
         Challenges {
-            missing: also(&self.missing, &place_and_scopes),
-            invalid: also(&self.invalid, &place_and_scopes),
-            scope: self.scope.as_ref().map(|scope| also(scope, &place)),
+            missing: value(format!(r#"Bearer realm="{realm}"{place}{wanted}"#)),
+            invalid: value(format!(
+                r#"Bearer realm="{realm}", error="invalid_token"{place}{wanted}"#
+            )),
+            scope: scopes.map(|scopes| {
+                value(format!(
+                    r#"Bearer error="insufficient_scope"{scopes}{place}"#
+                ))
+            }),
         }
     }
 }
@@ -255,7 +251,18 @@ mod tests {
     }
 
     fn table(routes: &[RouteSettings]) -> Result<RouteTable, RouteConflict> {
-        RouteTable::new(routes, "osir", &Metrics::new())
+        table_challenging(routes, None)
+    }
+
+    fn table_challenging(
+        routes: &[RouteSettings],
+        resource_metadata: Option<&str>,
+    ) -> Result<RouteTable, RouteConflict> {
+        let challenging = Challenging {
+            realm: "osir",
+            resource_metadata,
+        };
+        RouteTable::new(routes, &challenging, &Metrics::new())
     }
 
     fn shown(table: &RouteTable, host: &str, method: &Method, path: &str) -> String {
@@ -376,8 +383,8 @@ mod tests {
 
     #[test]
     fn challenges_of_a_gateway_that_gives_tokens_say_where_and_for_what() {
-        let table = table(&[prefix("r", "/v1", &[Method::GET])]).expect("compiles");
-        let table = table.with_resource_metadata("https://h/m");
+        let routes = [prefix("r", "/v1", &[Method::GET])];
+        let table = table_challenging(&routes, Some("https://h/m")).expect("compiles");
         let challenges = table.routes()[0].challenges();
         assert_eq!(
             challenges.missing,

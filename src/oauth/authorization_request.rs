@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::AuthorizationServer;
 use super::form::Form;
+use super::problem::note_outage;
 use super::redirect::RegisteredRedirect;
 use super::token::known_resource;
 use crate::id::ClientId;
@@ -195,8 +196,7 @@ impl Refused {
 
 impl From<StoreError> for NoClient {
     fn from(error: StoreError) -> NoClient {
-        let cause: &dyn std::error::Error = &error;
-        tracing::warn!(cause, "the authorization server could not reach the store");
+        note_outage(&error);
         NoClient::Unavailable
     }
 }

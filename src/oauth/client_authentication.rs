@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::AUTHORIZATION;
 use zeroize::Zeroizing;
 
 use super::form::{Form, decode};
@@ -14,6 +14,7 @@ use super::problem::Problem;
 use super::throttle::Subject;
 use super::{AuthorizationServer, OwnRequest};
 use crate::id::ClientId;
+use crate::media_type;
 use crate::secret::{Digest, Secret};
 use crate::store::{ClientAuthentication, ClientRecord};
 
@@ -43,7 +44,7 @@ pub(super) fn client_form(request: &OwnRequest) -> Result<Form, Problem> {
 
 /// The form in a body.
 pub(super) fn form_of(request: &OwnRequest) -> Result<Form, &'static str> {
-    if !is_form(&request.headers) {
+    if !media_type::is(&request.headers, "application/x-www-form-urlencoded") {
         return Err("the body has to be application/x-www-form-urlencoded");
     }
     let form = Form::parse(&request.body).map_err(|_| "the body is not well-formed")?;
@@ -51,17 +52,6 @@ pub(super) fn form_of(request: &OwnRequest) -> Result<Form, &'static str> {
         true => Err("a parameter is repeated"),
         false => Ok(form),
     }
-}
-
-/// Parameters of the media type, such as `charset`, change nothing.
-fn is_form(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(only), None) = (types.next(), types.next()) else {
-        return false;
-    };
-    let text = only.to_str().unwrap_or_default();
-    let media = text.split(';').next().unwrap_or_default().trim();
-    media.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// The client that sent this form.

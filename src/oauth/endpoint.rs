@@ -1,5 +1,7 @@
 //! Which requests are for the authorization server.
 
+use http::Method;
+
 use crate::id::InteractionId;
 
 use super::OAuthSettings;
@@ -72,7 +74,7 @@ impl Endpoint {
     }
 
     /// The methods that it has, as `Allow` says them.
-    pub(super) const fn methods(self) -> &'static str {
+    pub const fn methods(self) -> &'static str {
         match self {
             Endpoint::Authorize => "GET, HEAD, POST",
             Endpoint::Interaction => "GET, HEAD",
@@ -82,6 +84,12 @@ impl Endpoint {
             Endpoint::Decision | Endpoint::Introspect | Endpoint::Login => "POST",
             Endpoint::Revoke | Endpoint::Token => "POST, OPTIONS",
         }
+    }
+
+    /// Whether it has this method. HEAD is GET without its body, which HTTP leaves out by itself.
+    pub fn takes(self, method: &Method) -> bool {
+        let mut methods = self.methods().split(", ");
+        methods.any(|name| name == method.as_str())
     }
 
     /// Whether scripts of any site may call it: nothing on it depends on a cookie.
@@ -174,7 +182,7 @@ const fn plain(endpoint: Endpoint) -> Own {
 }
 
 /// `host[:port]` and the path of an `https` URL. A path of `/` alone is none.
-pub(super) fn authority_and_path(url: &str) -> (&str, &str) {
+pub fn authority_and_path(url: &str) -> (&str, &str) {
     let after = url.strip_prefix("https://").unwrap_or_default();
     let (authority, path) = after.split_at(after.find('/').unwrap_or(after.len()));
     (authority, if path == "/" { "" } else { path })

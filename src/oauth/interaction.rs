@@ -9,6 +9,7 @@ use super::browser::{Browser, is_same_site};
 use super::client_authentication::form_of;
 use super::form::Form;
 use super::page::{self, Message, Notice};
+use super::problem::note_outage;
 use super::redirect::RegisteredRedirect;
 use super::{AuthorizationServer, OwnRequest};
 use crate::store::{ClientRecord, InteractionRecord, InteractionState, StoreError};
@@ -86,8 +87,7 @@ pub(super) async fn open_form(
 
 impl From<StoreError> for Notice {
     fn from(error: StoreError) -> Notice {
-        let cause: &dyn std::error::Error = &error;
-        tracing::warn!(cause, "the authorization server could not reach the store");
+        note_outage(&error);
         Notice::Unavailable
     }
 }

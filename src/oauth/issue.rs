@@ -60,7 +60,7 @@ pub(super) struct Claims {
 }
 
 impl Issuance {
-    /// On behalf of a user, for the resource that was asked for now, else at consent.
+    /// On behalf of a user, for the resource that this request asks for, else that of the consent.
     pub(super) fn of_grant(
         grant: &GrantRecord,
         asked: Option<String>,

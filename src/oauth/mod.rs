@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use crate::scope::{Scope, ScopeSet};
-use crate::token::jwt::SignatureAlgorithm;
+use crate::store::SigningAlgorithm;
 
 mod endpoint;
 mod server;
@@ -45,7 +45,7 @@ mod throttle;
 #[cfg(test)]
 mod tests;
 
-pub use endpoint::{Endpoint, Own};
+pub use endpoint::{Endpoint, Own, authority_and_path};
 pub use password::{HashedPassword, Passwords};
 pub use redirect::redirect_fault;
 pub use server::{AuthorizationServer, OAuthParts};
@@ -67,7 +67,7 @@ pub struct OAuthSettings {
     /// How long a refresh token lives.
     pub refresh: RefreshSettings,
     /// What new signing keys sign with.
-    pub algorithm: SignatureAlgorithm,
+    pub algorithm: SigningAlgorithm,
     /// Every scope with what it lets its holder do, in the order of the file.
     pub scopes: Vec<(Scope, String)>,
     /// What is granted to a request that names no scope.

@@ -98,11 +98,15 @@ impl Problem {
     }
 }
 
-/// Told to the operator; the client sees a constant.
+/// Told to the operator; client and user see a constant.
+pub(super) fn note_outage(error: &StoreError) {
+    let cause: &dyn std::error::Error = error;
+    tracing::warn!(cause, "the authorization server could not reach the store");
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
-        let cause: &dyn std::error::Error = &error;
-        tracing::warn!(cause, "the authorization server could not reach the store");
+        note_outage(&error);
         Problem::Unavailable
     }
 }

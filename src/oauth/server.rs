@@ -121,7 +121,7 @@ impl AuthorizationServer {
         let endpoint = request.own.endpoint;
         let mut response = match (&request.method, endpoint.is_open_to_scripts()) {
             (&Method::OPTIONS, true) => answer::preflight(endpoint),
-            _ if !is_allowed(endpoint, &request.method) => answer::method_not_allowed(endpoint),
+            (method, _) if !endpoint.takes(method) => answer::method_not_allowed(endpoint),
             _ => self.work(request).await,
         };
         if endpoint.is_open_to_scripts() {
@@ -150,12 +150,6 @@ impl AuthorizationServer {
     }
 }
 
-/// HEAD is GET without its body, which HTTP leaves out by itself.
-fn is_allowed(endpoint: Endpoint, method: &Method) -> bool {
-    let mut allowed = endpoint.methods().split(", ");
-    allowed.any(|name| name == method.as_str() && name != "OPTIONS")
-}
-
 impl fmt::Debug for OAuthParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OAuthParts").finish_non_exhaustive()
@@ -176,7 +170,7 @@ pub(super) mod tests {
 
     use crate::oauth::{OAuthSettings, RefreshSettings};
     use crate::scope::{Scope, ScopeSet};
-    use crate::token::jwt::SignatureAlgorithm;
+    use crate::store::SigningAlgorithm;
 
     /// The seed's.
     pub(in crate::oauth) fn settings() -> OAuthSettings {
@@ -192,7 +186,7 @@ pub(super) mod tests {
                 absolute: Duration::from_secs(90 * 86_400),
                 grace: Duration::from_secs(10),
             },
-            algorithm: SignatureAlgorithm::Es256,
+            algorithm: SigningAlgorithm::Es256,
             scopes: vec![scope("domains:read"), scope("domains:write")],
             default_scopes: ScopeSet::empty(),
             documentation: None,

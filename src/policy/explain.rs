@@ -149,14 +149,16 @@ impl Explanation {
         method: &Method,
     ) -> Result<(), Reason> {
         let taken = endpoint.takes(method).map_err(|denied| denied.reason());
+        let route = endpoint.route(live);
+        let name = &route.settings().name;
         self.step("route", taken, |()| {
-            format!("{}: the gateway answers itself", endpoint.name())
+            format!("{name}: the gateway answers itself")
         })?;
-        self.route = Some(endpoint.name().to_owned());
-        let Some(route) = endpoint.route(live) else {
-            self.allow("authenticate", "the endpoint judges its callers itself");
+        self.route = Some(name.clone());
+        if let Access::Public { reason } = &route.settings().access {
+            self.allow("authenticate", reason);
             return Ok(());
-        };
+        }
         if let ExplainCredential::Scopes(scopes) = &request.credential {
             return self.scopes(route, scopes);
         }

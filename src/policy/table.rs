@@ -1,6 +1,6 @@
 //! The effective policy table: method × path × access × upstream.
 
-use crate::gateway::{Access, GatewaySettings, PathPattern, RouteSettings};
+use crate::gateway::{Access, GatewaySettings, OwnEndpoint, PathPattern, RouteSettings};
 use crate::upstream::UpstreamSettings;
 
 /// One line of the table.
@@ -20,8 +20,8 @@ pub struct RouteRow {
     pub upstream: String,
 }
 
-/// Every route in the order of the config, and the gateway's own endpoints, which come before them
-/// for a request.
+/// Every route in the order of the config, and the session endpoints, which come before them for a
+/// request. The authorization server's are told by its metadata.
 pub fn rows(settings: &GatewaySettings, upstreams: &[UpstreamSettings]) -> Vec<RouteRow> {
     settings
         .routes
@@ -33,7 +33,7 @@ pub fn rows(settings: &GatewaySettings, upstreams: &[UpstreamSettings]) -> Vec<R
 
 fn sessions(settings: &GatewaySettings) -> RouteRow {
     RouteRow {
-        route: "own:sessions".into(),
+        route: OwnEndpoint::SESSIONS.into(),
         hosts: "*".into(),
         methods: "DELETE GET POST".into(),
         path: format!("{}/**", settings.sessions.path),

@@ -6,6 +6,7 @@ use portcullis::config::Config;
 use portcullis::observe::Metrics;
 use portcullis::policy::{ExplainCredential, ExplainRequest};
 use portcullis::store::StoreSettings;
+use serde_json::Value;
 
 use crate::house::{House, claims, json, text};
 
@@ -70,6 +71,16 @@ fn a_client_with_nothing_but_the_address_is_told_the_way() {
         missing.header("www-authenticate"),
         Some(&*format!(
             r#"Bearer realm="osir", resource_metadata="{place}", scope="domains:read""#
+        ))
+    );
+    let session = house
+        .gateway
+        .send("GET /auth/sessions HTTP/1.1\r\nhost: api.osir.com\r\n\r\n");
+    assert_eq!(session.status, 401);
+    assert_eq!(
+        session.header("www-authenticate"),
+        Some(&*format!(
+            r#"Bearer realm="osir", resource_metadata="{place}""#
         ))
     );
     let form = "grant_type=client_credentials&scope=domains:read";
@@ -164,10 +175,34 @@ fn explaining_a_configuration_makes_no_signing_key() {
     let store = folder.path().join("store.redb");
     std::fs::remove_file(&store).expect("a store");
     let config = Config::load(&folder.path().join("gateway.yaml")).expect("a configuration");
+    for (method, path, route, reason) in [
+        ("GET", "/v1/domains", "domains-read", "missing"),
+        ("POST", "/oauth/token", "own:oauth-token", ""),
+        ("GET", "/oauth/token", "", "method"),
+    ] {
+        let told = explained(&config, method, path);
+        let said = |member: &str| told[member].as_str().unwrap_or_default().to_owned();
+        assert_eq!(
+            (&*said("route"), &*said("reason")),
+            (route, reason),
+            "{told}"
+        );
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let keys = runtime.block_on(async {
+        let settings = StoreSettings::Embedded { path: store };
+        let store = portcullis::store::open(&settings, &Clock::system(), &Metrics::new());
+        store.expect("a store").signing_keys().await
+    });
+    assert!(keys.expect("the store is there").is_empty());
+}
+
+/// A runtime for each: the store is let go with it.
+fn explained(config: &Config, method: &str, path: &str) -> Value {
     let request = ExplainRequest {
-        method: "GET".into(),
-        path: "/v1/domains".into(),
-        host: None,
+        method: method.into(),
+        path: path.into(),
+        host: Some("api.osir.com".into()),
         address: None,
         credential: ExplainCredential::None,
     };
@@ -176,14 +211,6 @@ fn explaining_a_configuration_makes_no_signing_key() {
         .enable_all()
         .build()
         .expect("a runtime");
-    let told = runtime.block_on(explain_offline(&config, &request));
-    assert_eq!(told.expect("an answer")["route"], "domains-read");
-    drop(runtime);
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let keys = runtime.block_on(async {
-        let settings = StoreSettings::Embedded { path: store };
-        let store = portcullis::store::open(&settings, &Clock::system(), &Metrics::new());
-        store.expect("a store").signing_keys().await
-    });
-    assert!(keys.expect("the store is there").is_empty());
+    let told = runtime.block_on(explain_offline(config, &request));
+    told.expect("an answer")
 }

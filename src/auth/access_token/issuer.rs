@@ -172,10 +172,7 @@ impl Issuer {
         };
         VerifiedToken {
             identity: Arc::new(Holder::from(identity)),
-            issued_at,
-            jti: claims.id.map(str::to_owned),
             own_subject: self.is_own().then(|| claims.subject.to_owned()),
-            grant: claims.grant.map(str::to_owned),
             revocation: self.settings.revocation,
         }
     }

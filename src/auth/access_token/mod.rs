@@ -16,7 +16,7 @@ use prometheus::IntCounter;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::observe::Metrics;
 use crate::token::jwt::{InvalidJwt, InvalidKeySet, MAX_LEN, UnverifiedJwt};
 
@@ -49,14 +49,8 @@ pub struct AccessTokens {
 /// What a verified token says. Whether it was revoked is still to be asked.
 pub struct VerifiedToken {
     pub(super) identity: Arc<Holder>,
-    /// `iat`; where the issuer sends none, the earliest that its `exp` allows, so that a denial
-    /// by time is never escaped by leaving it out.
-    pub(super) issued_at: Timestamp,
-    pub(super) jti: Option<String>,
     /// `sub` as our own authorization server wrote it: users are denied by that name.
     pub(super) own_subject: Option<String>,
-    /// The grant it belongs to, from the claim `fam`.
-    pub(super) grant: Option<String>,
     pub(super) revocation: IssuerRevocation,
 }
 
@@ -262,9 +256,9 @@ impl fmt::Debug for VerifiedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifiedToken")
             .field("credential_id", &self.identity.credential_id)
-            .field("issued_at", &self.issued_at)
-            .field("jti", &self.jti)
-            .field("grant", &self.grant)
+            .field("issued_at", &self.identity.issued_at)
+            .field("jti", &self.identity.jti)
+            .field("grant", &self.identity.grant)
             .field("revocation", &self.revocation)
             .finish_non_exhaustive()
     }

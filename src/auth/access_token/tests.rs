@@ -6,6 +6,7 @@ use tempfile::NamedTempFile;
 
 use super::*;
 use crate::auth::{CredentialKind, JwksSource, SignatureAlgorithm, TokenType};
+use crate::clock::Timestamp;
 use crate::store::Environment;
 
 const ISSUER: &str = "https://idp.example";
@@ -143,9 +144,9 @@ async fn a_token_becomes_an_identity_qualified_by_its_issuer() {
         expires_at: Some(Timestamp::from_secs(NOW + 3600)),
     };
     assert_eq!(**token.identity, expected);
-    assert_eq!(token.issued_at, Timestamp::from_secs(NOW));
-    assert_eq!(token.jti.as_deref(), Some("t-1"));
-    assert_eq!(token.grant.as_deref(), Some("g-1"));
+    assert_eq!(token.identity.issued_at, Timestamp::from_secs(NOW));
+    assert_eq!(token.identity.jti.as_deref(), Some("t-1"));
+    assert_eq!(token.identity.grant.as_deref(), Some("g-1"));
     assert_eq!(token.revocation, IssuerRevocation::Log);
 }
 
@@ -157,7 +158,7 @@ async fn a_token_without_a_usable_jti_is_named_by_its_hash() {
         let id = token.identity.credential_id.as_str();
         assert!(id.starts_with("jwt_") && id.len() == 20, "{jti}: {id}");
         // What the issuer called it is still what a denial by `jti` is compared to.
-        assert_eq!(token.jti.as_deref(), jti.as_str());
+        assert_eq!(token.identity.jti.as_deref(), jti.as_str());
     }
 }
 
@@ -224,7 +225,10 @@ async fn an_undated_token_counts_as_issued_as_early_as_it_can_have_been() {
         refused(Refusal::Claims)
     );
     let token = Bench::any_type().verified(json!({"iat": null})).await;
-    assert_eq!(token.issued_at, Timestamp::from_secs(NOW + 3600 - 86_400));
+    assert_eq!(
+        token.identity.issued_at,
+        Timestamp::from_secs(NOW + 3600 - 86_400)
+    );
 }
 
 #[tokio::test]

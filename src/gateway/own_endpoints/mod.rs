@@ -8,6 +8,8 @@
 mod oauth;
 mod sessions;
 
+pub(super) use oauth::OAuthEndpoints;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -37,38 +39,31 @@ enum Endpoint {
     Sessions(sessions::Resource),
 }
 
-/// The name of the session endpoints, where a route has its own. The colon keeps it from any route's.
-pub(super) const SESSIONS: &str = "own:sessions";
-
 impl OwnEndpoint {
+    /// The name of the session endpoints, where a route has its own. The colon keeps it from any
+    /// route's.
+    pub const SESSIONS: &'static str = "own:sessions";
+
     /// The endpoint that a host and a canonical path are for, if they are for one.
     pub fn of(live: &Live, host: &str, path: &str) -> Option<OwnEndpoint> {
-        let oauth = || oauth::OAuth::of(live, host, path).map(Endpoint::OAuth);
+        let oauth = || live.oauth()?.find(host, path).map(Endpoint::OAuth);
         let sessions = sessions::Resource::of(path, &live.settings().sessions.path);
         let endpoint = sessions.map(Endpoint::Sessions).or_else(oauth)?;
         Some(OwnEndpoint(endpoint))
     }
 
-    /// Its name, where a route has its own.
-    pub fn name(&self) -> &'static str {
+    /// What stands for it where a route is asked for.
+    pub fn route<'a>(&'a self, live: &'a Live) -> &'a Arc<Route> {
         match &self.0 {
-            Endpoint::OAuth(endpoint) => endpoint.name(),
-            Endpoint::Sessions(_) => SESSIONS,
+            Endpoint::OAuth(endpoint) => endpoint.route(),
+            Endpoint::Sessions(_) => live.session_route(),
         }
     }
 
-    /// What stands for it where a route is asked for; `None` if it judges its callers itself.
-    pub fn route<'a>(&self, live: &'a Live) -> Option<&'a Arc<Route>> {
-        match &self.0 {
-            Endpoint::OAuth(_) => None,
-            Endpoint::Sessions(_) => Some(live.session_route()),
-        }
-    }
-
-    /// Whether it is there and takes this method, as far as that is not its own to say.
+    /// Whether it is there and takes this method.
     pub fn takes(&self, method: &Method) -> Result<(), Rejection> {
         match &self.0 {
-            Endpoint::OAuth(_) => Ok(()),
+            Endpoint::OAuth(endpoint) => endpoint.takes(method),
             Endpoint::Sessions(resource) => resource.takes(method),
         }
     }

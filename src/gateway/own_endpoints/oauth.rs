@@ -5,36 +5,78 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderValue, Method, Response};
 
-use super::super::live::{Live, Worker};
+use super::super::live::Worker;
 use super::super::record::Record;
-use super::super::{Intake, Reason, Rejection};
+use super::super::{Access, Challenging, Intake, Reason, Rejection, Route};
 use super::read;
-use crate::oauth::{AuthorizationServer, Own, OwnRequest};
+use crate::oauth::{AuthorizationServer, Endpoint, Own, OwnRequest};
+use crate::observe::Metrics;
 
-/// One of them, with the server that has it.
+/// The server, with what stands for each of its endpoints where a route is asked for.
 #[derive(Debug)]
-pub(in crate::gateway) struct OAuth {
+pub(in crate::gateway) struct OAuthEndpoints {
     server: Arc<AuthorizationServer>,
+    routes: [(Endpoint, Arc<Route>); Endpoint::ALL.len()],
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct OAuth {
+    server: Arc<AuthorizationServer>,
+    route: Arc<Route>,
     own: Own,
 }
 
 /// Larger than any form of theirs, in bytes.
 const BODY: usize = 64 * 1024;
 
-impl OAuth {
-    /// The endpoint on a host and a canonical path, if there is one.
-    pub(super) fn of(live: &Live, host: &str, path: &str) -> Option<OAuth> {
-        let server = live.oauth()?;
-        let own = server.endpoint(host, path)?;
-        let server = Arc::clone(server);
-        Some(OAuth { server, own })
+impl OAuthEndpoints {
+    pub(in crate::gateway) fn new(
+        server: AuthorizationServer,
+        challenging: &Challenging<'_>,
+        metrics: &Metrics,
+    ) -> OAuthEndpoints {
+        let route = |endpoint: Endpoint| {
+            let access = Access::Public {
+                reason: "the endpoint judges its callers itself".into(),
+            };
+            let route = Route::own(endpoint.label(), access, challenging, metrics);
+            (endpoint, Arc::new(route))
+        };
+        OAuthEndpoints {
+            server: Arc::new(server),
+            routes: Endpoint::ALL.map(route),
+        }
     }
 
-    /// Its name, where a route has its own.
-    pub(super) fn name(&self) -> &'static str {
-        self.own.endpoint.label()
+    /// The endpoint on a host and a canonical path, if there is one.
+    pub(super) fn find(&self, host: &str, path: &str) -> Option<OAuth> {
+        let own = self.server.endpoint(host, path)?;
+        let mut routes = self.routes.iter();
+        let (_, route) = routes.find(|(endpoint, _)| *endpoint == own.endpoint)?;
+        Some(OAuth {
+            server: Arc::clone(&self.server),
+            route: Arc::clone(route),
+            own,
+        })
+    }
+}
+
+impl OAuth {
+    pub(super) fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    pub(super) fn takes(&self, method: &Method) -> Result<(), Rejection> {
+        let endpoint = self.own.endpoint;
+        match endpoint.takes(method) {
+            true => Ok(()),
+            false => Err(Rejection::method(HeaderValue::from_static(
+                endpoint.methods(),
+            ))),
+        }
     }
 
     pub(super) async fn answer(
@@ -43,7 +85,7 @@ impl OAuth {
         intake: Intake,
         record: &mut Record,
     ) -> Result<Response<Bytes>, Rejection> {
-        record.own(self.own.endpoint);
+        record.route(&self.route);
         let query = intake.query().map(str::to_owned);
         let Intake {
             body,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::HeaderValue;
 use http::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -33,6 +33,7 @@ use crate::auth::{
     parse_allowed_ip,
 };
 use crate::id::SessionId;
+use crate::media_type;
 use crate::observe::Actor;
 use crate::scope::{Scope, ScopeSet};
 use crate::store::{Cursor, SessionOwner, SessionParent, SessionRecord};
@@ -302,7 +303,7 @@ impl Visit<'_> {
 
 /// The body of a wish.
 async fn wish(intake: Intake, worker: &Worker) -> Result<NewSessionRequest, Reason> {
-    if !is_json(&intake.headers) {
+    if !media_type::is(&intake.headers, "application/json") {
         return Err(Reason::Session(SessionProblem::ContentType));
     }
     let bytes = read(intake.body, BODY, &intake.peer, worker).await?;
@@ -311,16 +312,6 @@ async fn wish(intake: Intake, worker: &Worker) -> Result<NewSessionRequest, Reas
     let wish: Option<Wish> = serde_json::from_slice(&bytes).ok().filter(|_| object);
     let wish = wish.ok_or(Reason::Session(SessionProblem::Body))?;
     NewSessionRequest::try_from(wish).map_err(Reason::Session)
-}
-
-/// RFC 9110 §8.3.1: the type's case is free, and parameters may follow.
-fn is_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(value), None) = (types.next(), types.next()) else {
-        return false;
-    };
-    let essence = value.to_str().unwrap_or_default().split(';').next();
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// `?after=` with what the page before said; nothing else.

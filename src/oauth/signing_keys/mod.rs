@@ -39,7 +39,7 @@ pub struct SigningKeys {
     own: OwnKeys,
     ring: ArcSwapOption<Ring>,
     /// What new keys sign with; `None` is that none are made.
-    wanted: Mutex<Option<SignatureAlgorithm>>,
+    wanted: Mutex<Option<SigningAlgorithm>>,
     task: OnceLock<JoinHandle<()>>,
 }
 
@@ -81,7 +81,7 @@ impl SigningKeys {
 
     /// Reads the keys, makes the one that is missing, and goes on doing so. A store that is away is
     /// asked again and again. Called again at each reload, for the algorithm may be another.
-    pub async fn start(self: &Arc<Self>, algorithm: SignatureAlgorithm) {
+    pub async fn start(self: &Arc<Self>, algorithm: SigningAlgorithm) {
         let before = self.wanted().replace(algorithm);
         if before != Some(algorithm) {
             self.refresh().await;
@@ -179,7 +179,7 @@ impl SigningKeys {
     }
 
     /// Whole after every statement, so a panic elsewhere does not matter.
-    fn wanted(&self) -> MutexGuard<'_, Option<SignatureAlgorithm>> {
+    fn wanted(&self) -> MutexGuard<'_, Option<SigningAlgorithm>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,7 +12,7 @@ use crate::sealed::Sealed;
 use crate::store::{
     ActivateSigningKey, NewSigningKey, SigningAlgorithm, SigningKeyRecord, SigningKeyState,
 };
-use crate::token::jwt::{SignatureAlgorithm, SigningKey};
+use crate::token::jwt::SigningKey;
 
 /// Others may keep the key set for five minutes, and each instance reads it every ten seconds.
 const PUBLISHED_FOR: Duration = Duration::from_secs(6 * 60);
@@ -25,9 +25,9 @@ impl SigningKeys {
     pub(super) async fn supply(
         &self,
         records: &[SigningKeyRecord],
-        algorithm: SignatureAlgorithm,
+        algorithm: SigningAlgorithm,
     ) -> Result<bool, KeysError> {
-        let is_right = |record: &SigningKeyRecord| algorithm_of(record.algorithm) == algorithm;
+        let is_right = |record: &SigningKeyRecord| record.algorithm == algorithm;
         let mut active = records.iter().filter(|record| is_active(record));
         if active.any(is_right) {
             return Ok(false);
@@ -62,21 +62,18 @@ impl SigningKeys {
 
     /// Makes a key: a deployment's first is active at once, any other is the next. Of two instances
     /// that make one at the same time, the later one's becomes the next or is not written.
-    async fn make(&self, algorithm: SignatureAlgorithm) -> Result<bool, KeysError> {
+    async fn make(&self, algorithm: SigningAlgorithm) -> Result<bool, KeysError> {
         // An RSA key takes its time.
         let made = self
             .control
-            .spawn_blocking(move || SigningKey::generate(algorithm));
+            .spawn_blocking(move || SigningKey::generate(algorithm_of(algorithm)));
         let Ok(Ok((key, pkcs8))) = made.await else {
             return Err(KeysError::Make);
         };
         let kid = key.kid();
         let new = NewSigningKey {
             kid: kid.to_owned(),
-            algorithm: match algorithm {
-                SignatureAlgorithm::Rs256 => SigningAlgorithm::Rs256,
-                _ => SigningAlgorithm::Es256,
-            },
+            algorithm,
             public: key.public_jwk().to_owned(),
             private: Sealed::seal(&self.pepper, kid, &pkcs8),
         };
@@ -106,7 +103,7 @@ mod tests {
     use crate::secret::Pepper;
     use crate::store::{PublishSigningKey, Store, StoreSettings};
 
-    use SignatureAlgorithm::{Es256, Rs256};
+    use SigningAlgorithm::{Es256, Rs256};
 
     /// A store, a clock, and the keys of one instance.
     struct Room {
@@ -192,12 +189,11 @@ mod tests {
 
     #[tokio::test]
     async fn another_algorithm_is_published_first_and_signs_when_all_know_its_key() {
-        use SigningAlgorithm as Kind;
         let room = Room::open();
         room.keys.start(Es256).await;
         let first = room.active();
         room.keys.start(Rs256).await;
-        let both = [(Kind::Rs256, "next"), (Kind::Es256, "active")];
+        let both = [(Rs256, "next"), (Es256, "active")];
         assert_eq!(room.told().await, both);
         assert_eq!((room.published(), room.active()), (2, first.clone()));
 
@@ -209,7 +205,7 @@ mod tests {
         );
         room.clock.advance(Duration::from_secs(1));
         assert!(room.keys.refresh().await);
-        let changed = [(Kind::Rs256, "active"), (Kind::Es256, "retiring")];
+        let changed = [(Rs256, "active"), (Es256, "retiring")];
         assert_eq!(room.told().await, changed);
         assert_ne!(room.active(), first);
         assert_eq!(room.published(), 2);
@@ -221,13 +217,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_next_key_of_the_algorithm_that_is_left_behind_gives_way() {
-        use SigningAlgorithm as Kind;
         let room = Room::open();
         room.keys.start(Es256).await;
-        let (key, pkcs8) = SigningKey::generate(Es256).expect("a key");
+        let (key, pkcs8) = SigningKey::generate(algorithm_of(Es256)).expect("a key");
         let rotation = NewSigningKey {
             kid: key.kid().to_owned(),
-            algorithm: Kind::Es256,
+            algorithm: Es256,
             public: key.public_jwk().to_owned(),
             private: Sealed::seal(&pepper(), key.kid(), &pkcs8),
         };
@@ -238,14 +233,8 @@ mod tests {
         );
         // A rotation to the algorithm in use is left alone.
         assert!(room.keys.refresh().await);
-        assert_eq!(
-            room.told().await,
-            [(Kind::Es256, "next"), (Kind::Es256, "active")]
-        );
+        assert_eq!(room.told().await, [(Es256, "next"), (Es256, "active")]);
         room.keys.start(Rs256).await;
-        assert_eq!(
-            room.told().await,
-            [(Kind::Rs256, "next"), (Kind::Es256, "active")]
-        );
+        assert_eq!(room.told().await, [(Rs256, "next"), (Es256, "active")]);
     }
 }
