@@ -5,11 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Level 0: may import each other, and everyone may import them.
-const GROUND: [&str; 7] = [
+const GROUND: [&str; 9] = [
     "clock",
     "environment",
     "id",
+    "local_executor",
     "patience",
+    "pieces",
     "scope",
     "sealed",
     "secret",
