@@ -1,7 +1,9 @@
 //! Clients: registered, given another secret, disabled.
 //!
-//! The secret of a rotation is a MAC of what was asked, under a key that only the pepper gives:
-//! asked again under the same request id, the answer is the same, and nothing secret is stored.
+//! The secret of a rotation is a MAC of what was asked and of when it was carried out, under a key
+//! that only the pepper gives: asked again under the same request id, the answer is the same, and
+//! nothing secret is stored. Without the moment, a request id that is used again after others would
+//! bring a secret back that was ended.
 
 use std::time::Duration;
 
@@ -139,15 +141,15 @@ impl Registry {
         if request.overlap > LONGEST_OVERLAP {
             return Err(RegistryProblem::Overlap.into());
         }
-        let minted = self.answer(id, &request.request);
-        let digest = self.tools.digest(&minted.secret);
+        let at = self.tools.now();
+        let minted = self.answer(id, &request.request, at);
         let rotation = ClientRotation {
             id: id.clone(),
-            digest,
+            digest: self.tools.digest(&minted.secret),
             hint: minted.hint,
-            request: request.request,
+            request: request.request.clone(),
             overlap: request.overlap,
-            at: self.tools.now(),
+            at,
         };
         let record = match self.tools.store().rotate_client_secret(rotation).await? {
             RotateClientSecret::Rotated(record) => {
@@ -163,15 +165,7 @@ impl Registry {
             RotateClientSecret::Public => return Err(RegistryProblem::PublicClient.into()),
             RotateClientSecret::Unknown => return Err(RegistryError::UnknownClient(id.clone())),
         };
-        // The pepper has changed since: the secret of then cannot be made again.
-        let newest = record.secrets.first().filter(|one| one.digest == digest);
-        let newest = newest.ok_or(RegistryProblem::AnswerLost)?;
-        let previous = record.secrets.get(1).and_then(|secret| secret.ends_at);
-        Ok(RotatedClient {
-            previous_ends_at: previous.unwrap_or(newest.created_at),
-            secret: minted.secret,
-            record,
-        })
+        self.rotated(record, &request.request)
     }
 
     /// Disables a client for good: its tokens and grants are denied at once. To repeat it is safe.
@@ -192,10 +186,30 @@ impl Registry {
         }
     }
 
-    /// The same secret for the same wish.
-    fn answer(&self, id: &ClientId, request: &RequestId) -> MintedSecret {
+    /// The answer to a wish that was carried out, now or before.
+    fn rotated(
+        &self,
+        record: ClientRecord,
+        request: &RequestId,
+    ) -> Result<RotatedClient, RegistryError> {
+        let newest = record.secrets.first().ok_or(RegistryProblem::AnswerLost)?;
+        let minted = self.answer(&record.id, request, newest.created_at);
+        // The pepper has changed since: the secret of then cannot be made again.
+        if self.tools.digest(&minted.secret) != newest.digest {
+            return Err(RegistryProblem::AnswerLost.into());
+        }
+        let previous = record.secrets.get(1).and_then(|secret| secret.ends_at);
+        Ok(RotatedClient {
+            previous_ends_at: previous.unwrap_or(newest.created_at),
+            secret: minted.secret,
+            record,
+        })
+    }
+
+    /// The same secret for the same wish, carried out then.
+    fn answer(&self, id: &ClientId, request: &RequestId, at: Timestamp) -> MintedSecret {
         // No id holds a line end.
-        let wish = format!("rotate client\n{id}\n{request}");
+        let wish = format!("rotate client\n{id}\n{request}\n{}", at.as_millis());
         let bits = self.tools.answer(&wish);
         self.tools.format().mint_client_secret_from(&bits)
     }

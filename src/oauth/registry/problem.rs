@@ -11,7 +11,7 @@ use crate::store::StoreError;
 pub enum RegistryProblem {
     /// The secret of a rotation that is asked for again.
     #[error(
-        "request_id: another rotation or another pepper came since; its secret cannot be shown again"
+        "request_id: this rotation was carried out under another pepper; its secret cannot be shown again"
     )]
     AnswerLost,
     /// The client is disabled.
