@@ -5,6 +5,8 @@
 mod broken_store;
 #[path = "admin/house.rs"]
 mod house;
+#[path = "admin/registry.rs"]
+mod registry;
 
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::sync::Arc;

@@ -37,7 +37,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("policy", &["gateway", "auth", "upstream"]),
-    ("admin", &["policy", "gateway", "auth", "store", "observe"]),
+    (
+        "admin",
+        &["policy", "gateway", "oauth", "auth", "store", "observe"],
+    ),
     (
         "config",
         &[

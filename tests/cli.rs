@@ -1,5 +1,15 @@
 //! The command line, through the binary: exit codes, what is printed where, and `dev`.
 
+#[path = "support/redis.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the tests of the store use more of it"
+)]
+mod redis;
+#[path = "cli/registry.rs"]
+mod registry;
+
 use std::fs;
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -27,9 +27,10 @@ use super::wire::{
     BodyProblem, CreatedKey, ExplainBody, KeyDetails, KeyList, KeyView, NewKeyBody, Revocation,
     RevokedKey, RotateKeyBody, RotatedKeyView,
 };
-use super::{AdminAddress, AdminError, sessions};
+use super::{AdminAddress, AdminError, clients, sessions, users};
 use crate::auth::{Import, KeyDesk, KeyError, NewKeyRequest};
 use crate::id::KeyId;
+use crate::oauth::Registry;
 use crate::observe::Actor;
 use crate::policy::ExplainRequest;
 use crate::secret::Secret;
@@ -85,6 +86,7 @@ impl AdminListener {
     ) {
         let api = Api {
             door: self.door,
+            registry: Registry::beside(&desk),
             desk,
             gateway,
         };
@@ -120,11 +122,13 @@ async fn bind_tcp(
 struct Api {
     door: Door,
     desk: Arc<KeyDesk>,
+    registry: Registry,
     gateway: Arc<dyn LiveGateway>,
 }
 
 /// What there is.
 enum Resource {
+    Clients(clients::Resource),
     Explain,
     Import,
     Key(KeyId),
@@ -134,6 +138,7 @@ enum Resource {
     Rotate(KeyId),
     Routes,
     Sessions(sessions::Resource),
+    Users(users::Resource),
 }
 
 impl Resource {
@@ -141,6 +146,7 @@ impl Resource {
         let key = |id| KeyId::parse(id).map_err(|_| AdminProblem::Path);
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         match segments.as_slice() {
+            ["v1", "clients", rest @ ..] => clients::Resource::parse(rest).map(Resource::Clients),
             ["v1", "explain"] => Ok(Resource::Explain),
             ["v1", "keys"] => Ok(Resource::Keys),
             ["v1", "keys", "import"] => Ok(Resource::Import),
@@ -150,6 +156,7 @@ impl Resource {
             ["v1", "sessions", rest @ ..] => {
                 sessions::Resource::parse(rest).map(Resource::Sessions)
             }
+            ["v1", "users", rest @ ..] => users::Resource::parse(rest).map(Resource::Users),
             ["v1", "reload"] => Ok(Resource::Reload),
             ["v1", "routes"] => Ok(Resource::Routes),
             _ => Err(AdminProblem::Path),
@@ -175,6 +182,12 @@ impl Api {
         self.door.admit(request.headers())?;
         let resource = Resource::parse(request.uri().path())?;
         match (resource, request.method()) {
+            (Resource::Clients(resource), _) => {
+                resource.carry_out(&self.registry, actor, request).await
+            }
+            (Resource::Users(resource), _) => {
+                resource.carry_out(&self.registry, actor, request).await
+            }
             (Resource::Explain, &Method::POST) => self.explain(request).await,
             (Resource::Import, &Method::POST) => self.import(actor, request).await,
             (Resource::Key(id), &Method::GET) => self.show(&id).await,
@@ -210,8 +223,7 @@ impl Api {
         let body: NewKeyBody = read(request).await?;
         let request = NewKeyRequest::try_from(body)?;
         let (record, secret) = self.desk.create(request, actor).await?;
-        let created = CreatedKey::new(&record, secret);
-        Ok(json(StatusCode::CREATED, render(&created)))
+        Ok(created(&CreatedKey::new(&record, secret)))
     }
 
     async fn list(&self, query: Option<&str>) -> Result<Response<Full<Bytes>>, AdminProblem> {
@@ -336,6 +348,10 @@ async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, AdminProblem> {
 
 pub(super) fn ok(body: &impl Serialize) -> Response<Full<Bytes>> {
     json(StatusCode::OK, render(body))
+}
+
+pub(super) fn created(body: &impl Serialize) -> Response<Full<Bytes>> {
+    json(StatusCode::CREATED, render(body))
 }
 
 fn render(body: &impl Serialize) -> Vec<u8> {

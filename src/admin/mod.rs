@@ -12,6 +12,7 @@ use crate::secret::Secret;
 
 mod api;
 mod client;
+mod clients;
 mod door;
 mod listener;
 mod live;
@@ -20,14 +21,19 @@ mod problem;
 mod process;
 mod sessions;
 mod socket;
+mod users;
 mod vitals;
 mod wire;
 
 pub use api::AdminListener;
 pub use client::{AdminClient, ClientError};
+pub use clients::{
+    ClientList, ClientView, CreatedClient, RotateClientBody, RotatedClientView, SecretView,
+};
 pub use live::{LiveGateway, NotReady, Readiness};
 pub use sessions::{EndedSessions, SessionList, SessionSelection, SessionView};
 pub use socket::SocketError;
+pub use users::{AppList, AppView, NewUserBody, PasswordBody, UserList, UserView};
 pub use vitals::{MetricsListener, Vitals};
 pub use wire::{
     BodyProblem, CreatedKey, ExplainBody, KeyDetails, KeyList, KeyView, NewKeyBody, Revocation,

@@ -2,6 +2,7 @@
 
 use super::problem::AdminProblem;
 use crate::id::{AccountId, KeyId};
+use crate::store::Cursor;
 
 /// The most keys in one page.
 const PAGE: usize = 1000;
@@ -52,6 +53,22 @@ impl Page {
         }
         Ok(page)
     }
+}
+
+/// Where a list goes on, of a query that says nothing else.
+pub(super) fn cursor(query: Option<&str>) -> Result<Option<Cursor>, AdminProblem> {
+    let mut after = None;
+    for pair in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+    {
+        let value = pair.strip_prefix("after=");
+        let value = value.ok_or(AdminProblem::Query("only after is known"))?;
+        let value = decode(value).ok_or(AdminProblem::Query("the query is not well encoded"))?;
+        after = Some(Cursor::new(value));
+    }
+    Ok(after)
 }
 
 /// RFC 3986 §2.1.

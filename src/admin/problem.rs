@@ -7,6 +7,7 @@ use http_body_util::Full;
 use super::listener::json;
 use super::wire::BodyProblem;
 use crate::auth::{ImportStopped, KeyError, SessionError};
+use crate::oauth::RegistryError;
 
 /// Why an admin request is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,8 @@ pub(super) enum AdminProblem {
     Path,
     #[error("{0}")]
     Query(&'static str),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error("the configuration was not taken over; the old one stays:\n{0}")]
     Reload(String),
     #[error(transparent)]
@@ -47,6 +50,7 @@ impl AdminProblem {
             | AdminProblem::BodyBroken
             | AdminProblem::Query(_)
             | AdminProblem::Key(KeyError::Problem(_))
+            | AdminProblem::Registry(RegistryError::Problem(_))
             | AdminProblem::Session(SessionError::Problem(_)) => {
                 (StatusCode::BAD_REQUEST, "bad_request")
             }
@@ -55,11 +59,15 @@ impl AdminProblem {
             AdminProblem::Host => (StatusCode::MISDIRECTED_REQUEST, "misdirected_request"),
             AdminProblem::Import(_)
             | AdminProblem::Key(KeyError::Store(_))
+            | AdminProblem::Registry(RegistryError::Hashing | RegistryError::Store(_))
             | AdminProblem::Session(SessionError::Store(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
             }
             AdminProblem::Key(KeyError::Unknown(_))
             | AdminProblem::Path
+            | AdminProblem::Registry(
+                RegistryError::UnknownClient(_) | RegistryError::UnknownUser(_),
+            )
             | AdminProblem::Session(SessionError::Unknown(_)) => {
                 (StatusCode::NOT_FOUND, "not_found")
             }

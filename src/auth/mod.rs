@@ -42,8 +42,8 @@ pub use credential::{Credential, CredentialForm, Exposed, InvalidCredentials};
 pub use failure::{Failure, Refusal, Unavailable};
 pub use follower::Follower;
 pub use key_desk::{
-    Import, ImportNote, ImportReport, ImportStopped, KeyDesk, KeyDeskParts, KeyError, KeyPage,
-    KeyProblem, KeyRotationStatus, NewKeyRequest, NoteKind, RotateKeyRequest, RotatedKey,
+    DeskTools, Import, ImportNote, ImportReport, ImportStopped, KeyDesk, KeyDeskParts, KeyError,
+    KeyPage, KeyProblem, KeyRotationStatus, NewKeyRequest, NoteKind, RotateKeyRequest, RotatedKey,
     parse_allowed_ip,
 };
 pub use principal::{CredentialKind, Principal};

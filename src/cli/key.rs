@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use tokio::io::AsyncReadExt as _;
 use zeroize::Zeroizing;
 
-use super::manage::Desk;
+use super::manage::{Desk, random_request};
 use super::moment::{parse_moment, parse_overlap};
 use super::output::{self, Format, say};
 use super::{Cli, Failure, runtime};
@@ -261,27 +261,11 @@ async fn rotate(
     Ok(())
 }
 
-fn random_request() -> RequestId {
-    let bytes = crate::secret::random_bytes::<16>();
-    let text = format!("rotate-{:032x}", u128::from_be_bytes(bytes));
-    RequestId::parse(&text).expect("hex digits are visible ASCII")
-}
-
 fn show_key(cli: &Cli, key: &KeyDetails) -> Result<(), Failure> {
     if cli.format == Format::Json {
         return output::json(key);
     }
-    let fields = serde_json::to_value(key)?;
-    let fields = fields.as_object().into_iter().flatten();
-    let rows: Vec<_> = fields
-        .map(|(name, value)| {
-            [
-                name.clone(),
-                value.as_str().map_or(value.to_string(), Into::into),
-            ]
-        })
-        .collect();
-    output::table(["FIELD", "VALUE"], &rows)
+    output::fields(key)
 }
 
 async fn revoke(cli: &Cli, desk: &Desk, id: &KeyId) -> Result<(), Failure> {

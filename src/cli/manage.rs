@@ -10,6 +10,8 @@ use crate::admin::{AdminAddress, AdminClient, AdminSettings, ClientError};
 use crate::auth::{KeyDesk, KeyDeskParts};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::id::RequestId;
+use crate::oauth::Registry;
 use crate::observe::{Actor, AuditLog, Metrics};
 use crate::secret::Secret;
 use crate::store::{self, StoreError};
@@ -39,12 +41,24 @@ impl Desk {
         Ok(Desk::Store(Box::new(open_store(&config)?)))
     }
 
+    /// The registry of a store that no gateway has.
+    pub(super) fn registry(desk: &KeyDesk) -> Registry {
+        Registry::beside(desk)
+    }
+
     /// Who the audit log says it was.
     pub(super) fn actor() -> Actor {
         Actor::Cli {
             uid: rustix::process::getuid().as_raw(),
         }
     }
+}
+
+/// Names a rotation that nobody named.
+pub(super) fn random_request() -> RequestId {
+    let bytes = crate::secret::random_bytes::<16>();
+    let text = format!("rotate-{:032x}", u128::from_be_bytes(bytes));
+    RequestId::parse(&text).expect("hex digits are visible ASCII")
 }
 
 /// The admin API named by the environment.

@@ -5,6 +5,7 @@
 
 mod certs;
 mod check;
+mod client;
 mod dev;
 mod explain;
 mod key;
@@ -15,6 +16,7 @@ mod routes;
 mod schema;
 mod serve;
 mod session;
+mod user;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -64,6 +66,12 @@ enum Command {
     /// Make, list, show, rotate, revoke and import API keys.
     #[command(subcommand)]
     Key(key::Command),
+    /// Register, list, show, rotate and disable OAuth clients.
+    #[command(subcommand)]
+    Client(client::Command),
+    /// Make, list, show, disable and enable users; list and revoke their apps.
+    #[command(subcommand)]
+    User(user::Command),
     /// List and end sessions.
     #[command(subcommand)]
     Session(session::Command),
@@ -101,6 +109,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Routes => routes::run(cli),
         Command::Explain(arguments) => explain::run(cli, arguments),
         Command::Key(command) => key::run(cli, command),
+        Command::Client(command) => client::run(cli, command),
+        Command::User(command) => user::run(cli, command),
         Command::Session(command) => session::run(cli, command),
         Command::Schema => schema::run(),
         Command::Certs(arguments) => certs::run(arguments),

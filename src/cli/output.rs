@@ -48,6 +48,17 @@ pub(super) fn table<const N: usize>(
     rows.iter().try_for_each(|row| say(aligned(row, &widths)))
 }
 
+/// Prints the members of one thing, a line each.
+pub(super) fn fields(value: &impl Serialize) -> Result<(), Failure> {
+    let value = serde_json::to_value(value)?;
+    let members = value.as_object().into_iter().flatten();
+    let text = |value: &serde_json::Value| value.as_str().map_or(value.to_string(), Into::into);
+    let rows: Vec<_> = members
+        .map(|(name, value)| [name.clone(), text(value)])
+        .collect();
+    table(["FIELD", "VALUE"], &rows)
+}
+
 fn aligned<const N: usize>(row: &[String; N], widths: &[usize; N]) -> String {
     let cells = row
         .iter()

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::store::{AdvanceInteraction, Login, UserRecord};
 
 /// Far longer than any password, far shorter than a form.
-const LONGEST_PASSWORD: usize = 1024;
+pub(super) const LONGEST_PASSWORD: usize = 1024;
 
 /// Why nobody is logged in.
 enum Failed {

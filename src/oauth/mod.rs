@@ -42,12 +42,17 @@ mod decision;
 mod page;
 mod password;
 mod throttle;
+mod registry;
 #[cfg(test)]
 mod tests;
 
 pub use endpoint::{Endpoint, Own, authority_and_path};
 pub use password::{HashedPassword, Passwords};
 pub use redirect::redirect_fault;
+pub use registry::{
+    AppSelection, ConnectedApp, NewClientRequest, NewUserRequest, Registry, RegistryError,
+    RegistryProblem, RotateClientRequest, RotatedClient,
+};
 pub use server::{AuthorizationServer, OAuthParts};
 pub use signing_keys::SigningKeys;
 

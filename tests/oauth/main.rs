@@ -20,3 +20,4 @@ mod metadata;
 mod authorize;
 mod pages;
 mod outage;
+mod registry;

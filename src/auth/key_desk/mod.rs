@@ -27,10 +27,12 @@ mod import_line;
 mod lines;
 mod problem;
 mod rotation;
+mod tools;
 
 pub use import::{Import, ImportNote, ImportReport, ImportStopped, NoteKind};
 pub use problem::KeyProblem;
 pub use rotation::{KeyRotationStatus, RotateKeyRequest, RotatedKey};
+pub use tools::DeskTools;
 
 /// Manages API keys on one store.
 pub struct KeyDesk {
@@ -38,7 +40,7 @@ pub struct KeyDesk {
     format: OpaqueFormat,
     pepper: Pepper,
     checksum: Checksum,
-    scopes: ArcSwap<ScopeSet>,
+    scopes: Arc<ArcSwap<ScopeSet>>,
     clock: Clock,
     audit: AuditLog,
     sessions: SessionDesk,
@@ -127,7 +129,7 @@ impl KeyDesk {
             format,
             pepper,
             checksum: parts.credentials.checksum,
-            scopes: ArcSwap::from_pointee(parts.scopes),
+            scopes: Arc::new(ArcSwap::from_pointee(parts.scopes)),
             clock: parts.clock,
             audit: parts.audit,
             sessions,
@@ -258,11 +260,7 @@ impl KeyDesk {
     }
 
     fn check_scopes(&self, wanted: &ScopeSet) -> Result<(), KeyProblem> {
-        let known = self.scopes.load();
-        match wanted.iter().find(|scope| !known.contains(scope)) {
-            Some(scope) => Err(KeyProblem::unknown_scope(&scope, &known)),
-            None => Ok(()),
-        }
+        check_scopes(wanted, &self.scopes.load())
     }
 
     /// Leaves the audit line of a change to one key and waits a little for the disk.
@@ -301,6 +299,13 @@ fn check_name(name: &str) -> Result<(), KeyProblem> {
         Ok(())
     } else {
         Err(KeyProblem::Name)
+    }
+}
+
+fn check_scopes(wanted: &ScopeSet, known: &ScopeSet) -> Result<(), KeyProblem> {
+    match wanted.iter().find(|scope| !known.contains(scope)) {
+        Some(scope) => Err(KeyProblem::unknown_scope(&scope, known)),
+        None => Ok(()),
     }
 }
 

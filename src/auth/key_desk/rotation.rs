@@ -7,16 +7,13 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
-use zeroize::Zeroizing;
-
-use super::{KeyDesk, KeyError, KeyProblem};
+use super::{KeyDesk, KeyError, KeyProblem, tools};
 use crate::auth::SessionError;
 use crate::clock::Timestamp;
 use crate::environment::Environment;
 use crate::id::{KeyId, RequestId};
 use crate::observe::{Actor, AuditAction};
-use crate::secret::{Purpose, Secret};
+use crate::secret::Secret;
 use crate::store::{
     KeyRecord, KeyRotated, KeyRotation, RotateKey, SessionOwner, SessionParent, StoreError,
 };
@@ -154,16 +151,11 @@ impl KeyDesk {
         }
     }
 
-    /// The same secret for the same wish. 256 bits that nobody without the pepper can tell from
-    /// random ones.
+    /// The same secret for the same wish.
     fn answer(&self, id: &KeyId, environment: Environment, request: &RequestId) -> MintedSecret {
-        let key = self.pepper.derive(Purpose::Answers);
-        let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_ref());
         // No id holds a line end.
         let wish = format!("rotate key\n{id}\n{request}");
-        let tag = hmac::sign(&key, wish.as_bytes());
-        let mut bits = Zeroizing::new([0; 32]);
-        bits.copy_from_slice(tag.as_ref());
+        let bits = tools::answer(&self.pepper, &wish);
         self.format
             .mint_from(OpaqueKind::ApiKey(environment), &bits)
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Actor, AuditAction, AuditEvent, AuditOutcome};
 use crate::clock::Timestamp;
-use crate::id::{AccountId, CredentialId, RequestId};
+use crate::id::{AccountId, ClientId, CredentialId, RequestId, SubjectId};
 use crate::scope::ScopeSet;
 
 /// The JSON object of one line.
@@ -21,6 +21,10 @@ pub(super) struct Line<'a> {
     credential_id: Option<&'a CredentialId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<&'a AccountId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a ClientId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a SubjectId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +57,8 @@ impl Line<'_> {
             address,
             credential_id: event.credential.as_ref(),
             account: event.account.as_ref(),
+            client: event.client.as_ref(),
+            subject: event.subject.as_ref(),
             request_id: event.request.as_ref(),
             route: event.route.as_deref(),
             scopes: event.scopes.as_ref(),

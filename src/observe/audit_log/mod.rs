@@ -17,7 +17,7 @@ use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
 use crate::clock::{Clock, Timestamp};
-use crate::id::{AccountId, CredentialId, RequestId};
+use crate::id::{AccountId, ClientId, CredentialId, RequestId, SubjectId};
 use crate::scope::ScopeSet;
 
 mod line;
@@ -41,6 +41,8 @@ pub struct AuditEvent {
     outcome: AuditOutcome,
     credential: Option<CredentialId>,
     account: Option<AccountId>,
+    client: Option<ClientId>,
+    subject: Option<SubjectId>,
     request: Option<RequestId>,
     route: Option<Arc<str>>,
     scopes: Option<ScopeSet>,
@@ -53,8 +55,16 @@ pub struct AuditEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditAction {
+    /// An OAuth client was registered.
+    ClientCreate,
+    /// An OAuth client was disabled.
+    ClientDisable,
+    /// An OAuth client got another secret.
+    ClientRotate,
     /// The configuration was read again.
     ConfigReload,
+    /// What a user had granted to a client was taken back.
+    GrantRevoke,
     /// A key was made.
     KeyCreate,
     /// An existing key of another system was taken over.
@@ -73,6 +83,14 @@ pub enum AuditAction {
     SessionCreate,
     /// A session was ended.
     SessionEnd,
+    /// A user was made.
+    UserCreate,
+    /// A user was disabled.
+    UserDisable,
+    /// A disabled user may log in again.
+    UserEnable,
+    /// A user got another password.
+    UserPassword,
 }
 
 /// Who did it.
@@ -179,6 +197,8 @@ impl AuditEvent {
             outcome,
             credential: None,
             account: None,
+            client: None,
+            subject: None,
             request: None,
             route: None,
             scopes: None,
@@ -197,6 +217,18 @@ impl AuditEvent {
     /// Whose account.
     pub fn account(mut self, account: AccountId) -> AuditEvent {
         self.account = Some(account);
+        self
+    }
+
+    /// Which OAuth client.
+    pub fn client(mut self, id: ClientId) -> AuditEvent {
+        self.client = Some(id);
+        self
+    }
+
+    /// Which user.
+    pub fn subject(mut self, id: SubjectId) -> AuditEvent {
+        self.subject = Some(id);
         self
     }
 

@@ -1,0 +1,99 @@
+//! What the key desk works with, lent to desks in other rooms that hand out things of their own.
+//!
+//! Not here: any rule about what they hand out. Invariants: the scopes are the live ones, also
+//! after a reload; a change that was told has its audit line on the way to the disk.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::hmac;
+use zeroize::Zeroizing;
+
+use super::{AUDIT_WAIT, KeyDesk, KeyProblem, check_scopes};
+use crate::clock::{Clock, Timestamp};
+use crate::observe::{AuditEvent, AuditLog};
+use crate::scope::ScopeSet;
+use crate::secret::{Digest, Pepper, Purpose, Secret};
+use crate::store::Store;
+use crate::token::OpaqueFormat;
+
+/// Store, secrets, scopes, time and audit log of a desk. Cheap to clone.
+#[derive(Clone)]
+pub struct DeskTools {
+    store: Arc<dyn Store>,
+    format: OpaqueFormat,
+    pepper: Pepper,
+    scopes: Arc<ArcSwap<ScopeSet>>,
+    clock: Clock,
+    audit: AuditLog,
+}
+
+impl KeyDesk {
+    /// For a desk beside this one.
+    pub fn tools(&self) -> DeskTools {
+        DeskTools {
+            store: Arc::clone(&self.store),
+            format: self.format.clone(),
+            pepper: self.pepper.clone(),
+            scopes: Arc::clone(&self.scopes),
+            clock: self.clock.clone(),
+            audit: self.audit.clone(),
+        }
+    }
+}
+
+impl DeskTools {
+    /// The store.
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    /// How our own credentials look.
+    pub fn format(&self) -> &OpaqueFormat {
+        &self.format
+    }
+
+    /// What is kept of a secret.
+    pub fn digest(&self, secret: &Secret) -> Digest {
+        self.pepper.digest(secret.expose())
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Refuses scopes that the config does not have.
+    pub fn check_scopes(&self, wanted: &ScopeSet) -> Result<(), KeyProblem> {
+        check_scopes(wanted, &self.scopes.load())
+    }
+
+    /// The bits of a secret that a wish asks for: the same each time.
+    pub fn answer(&self, wish: &str) -> Zeroizing<[u8; 32]> {
+        answer(&self.pepper, wish)
+    }
+
+    /// Leaves the audit line of a change and waits a little for the disk.
+    pub async fn tell(&self, event: AuditEvent) {
+        self.audit.record(event);
+        if !self.audit.settle(AUDIT_WAIT).await {
+            tracing::warn!("the audit line of a change is not on disk yet");
+        }
+    }
+}
+
+/// 256 bits that nobody without the pepper can tell from random ones.
+pub(super) fn answer(pepper: &Pepper, wish: &str) -> Zeroizing<[u8; 32]> {
+    let key = pepper.derive(Purpose::Answers);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_ref());
+    let tag = hmac::sign(&key, wish.as_bytes());
+    let mut bits = Zeroizing::new([0; 32]);
+    bits.copy_from_slice(tag.as_ref());
+    bits
+}
+
+impl std::fmt::Debug for DeskTools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeskTools").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,233 @@
+//! Clients and users that operators make, on their whole way: to a token, and to its end.
+
+use portcullis::admin::{AdminClient, CreatedClient, NewUserBody, PasswordBody, RotateClientBody};
+use portcullis::id::{AccountId, ClientId, LoginName, RequestId};
+use portcullis::oauth::{AppSelection, NewClientRequest};
+use portcullis::secret::Secret;
+use portcullis::store::{ClientKind, GrantType};
+use serde_json::Value;
+
+use crate::house::{CALLBACK, House, error, json, parameter, scopes, text};
+use crate::support::{Answer, eventually};
+
+const PASSWORD: &str = "a password of fives";
+const NAME: &str = "dora@example.com";
+
+/// A client and a user, made over the admin API as the commands do.
+struct Made {
+    house: House,
+    client: ClientId,
+    secret: Secret,
+}
+
+impl Made {
+    fn over(house: House) -> Made {
+        let created = house.gateway.operate(async |admin| {
+            let user = NewUserBody {
+                name: name(),
+                account: AccountId::parse("acct_dora").expect("an id"),
+                scopes: scopes("domains:read domains:write"),
+                password: Secret::new(PASSWORD),
+            };
+            admin.create_user(&user).await.expect("made");
+            register(&admin).await
+        });
+        Made {
+            house,
+            client: created.client.client_id,
+            secret: created.client_secret.expect("a confidential client"),
+        }
+    }
+
+    fn query(&self) -> String {
+        let client = &self.client;
+        format!(
+            "client_id={client}&redirect_uri={CALLBACK}&response_type=code&scope=domains:read&state=s"
+        )
+    }
+
+    /// Logs in; what the browser sees then.
+    fn log_in(&self, password: &str) -> Answer {
+        let mut browser = self.house.browser(&self.query());
+        browser.log_in(&NAME.replace('@', "%40"), password);
+        browser.answer
+    }
+
+    /// Login and consent, to the first tokens.
+    fn connect(&self) -> Value {
+        let mut browser = self.house.browser(&self.query());
+        browser.log_in(&NAME.replace('@', "%40"), PASSWORD);
+        browser.decide("allow");
+        let code = parameter(&browser.answer, "code").expect("a code");
+        let grant = format!("grant_type=authorization_code&code={code}&redirect_uri={CALLBACK}");
+        let answer = self.token(&grant, &self.secret);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        json(&answer)
+    }
+
+    fn token(&self, form: &str, secret: &Secret) -> Answer {
+        let (client, secret) = (&self.client, secret.expose());
+        let form = format!("{form}&client_id={client}&client_secret={secret}");
+        self.house.post("/oauth/token", "", &form)
+    }
+
+    fn refresh(&self, tokens: &Value, secret: &Secret) -> Answer {
+        let token = text(tokens, "refresh_token");
+        self.token(
+            &format!("grant_type=refresh_token&refresh_token={token}"),
+            secret,
+        )
+    }
+
+    fn operate<T>(&self, work: impl AsyncFnOnce(AdminClient) -> T) -> T {
+        self.house.gateway.operate(work)
+    }
+
+    /// Until the gateway has heard of it.
+    fn is_refused(&self, tokens: &Value) {
+        let token = text(tokens, "access_token");
+        eventually("the token is refused", || {
+            (self.house.call(&token) == 401).then_some(())
+        });
+    }
+}
+
+async fn register(admin: &AdminClient) -> CreatedClient {
+    let client = NewClientRequest {
+        name: "Dora's app".into(),
+        kind: ClientKind::Confidential,
+        grants: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+        redirects: vec![CALLBACK.into()],
+        scopes: scopes("domains:read"),
+        authentication: None,
+        pkce: None,
+        consent: None,
+        account: None,
+    };
+    admin.create_client(&client).await.expect("registered")
+}
+
+fn name() -> LoginName {
+    LoginName::parse(NAME).expect("a name")
+}
+
+/// Its apps are listed, and what one of them has ends at once when it is revoked.
+fn an_app_is_connected_and_revoked(house: House) {
+    let made = Made::over(house);
+    let tokens = made.connect();
+    assert_eq!(text(&tokens, "scope"), "domains:read");
+    assert_eq!(made.house.call(&text(&tokens, "access_token")), 200);
+    // The same was granted before: nobody is asked again.
+    let again = made.log_in(PASSWORD);
+    assert!(parameter(&again, "code").is_some(), "{again:?}");
+
+    let apps = made.operate(async |admin| admin.apps(&name()).await.expect("a list").apps);
+    let [app] = apps.as_slice() else {
+        panic!("one app: {apps:?}");
+    };
+    assert_eq!(
+        (&app.client_id, app.name.as_str(), app.scopes.as_str()),
+        (&made.client, "Dora's app", "domains:read")
+    );
+    let selection = AppSelection::Client(made.client.clone());
+    let revoked = made.operate(async |admin| admin.revoke_apps(&name(), &selection).await);
+    assert_eq!(revoked.expect("revoked").apps, apps);
+
+    made.is_refused(&tokens);
+    assert_eq!(error(&made.refresh(&tokens, &made.secret)), "invalid_grant");
+    let asked = made.log_in(PASSWORD);
+    assert_eq!(parameter(&asked, "code"), None, "consent is asked again");
+    assert!(asked.body.contains("Dora&#39;s app"), "{asked:?}");
+}
+
+#[test]
+fn a_client_and_a_user_of_the_commands_come_to_a_token_and_an_app_is_revoked() {
+    an_app_is_connected_and_revoked(House::start());
+}
+
+#[test]
+fn a_client_and_a_user_of_the_commands_come_to_a_token_and_an_app_is_revoked_on_redis() {
+    an_app_is_connected_and_revoked(House::on_redis());
+}
+
+#[test]
+fn two_secrets_work_while_they_overlap_and_one_after_an_emergency() {
+    let made = Made::over(House::start());
+    let rotate = |overlap, request: &str| {
+        let body = RotateClientBody {
+            overlap,
+            request_id: RequestId::parse(request).expect("an id"),
+        };
+        let rotated = made.operate(async |admin| {
+            let rotated = admin.rotate_client_secret(&made.client, &body).await;
+            rotated.expect("rotated")
+        });
+        rotated.client_secret
+    };
+    let tokens = made.connect();
+    let new = rotate(3600, "wish-1");
+    let tokens = json(&made.refresh(&tokens, &made.secret));
+    let tokens = json(&made.refresh(&tokens, &new));
+    assert_eq!(made.house.call(&text(&tokens, "access_token")), 200);
+
+    let last = rotate(0, "wish-2");
+    for ended in [&made.secret, &new] {
+        let refused = made.refresh(&tokens, ended);
+        assert_eq!(
+            (refused.status, error(&refused)),
+            (401, "invalid_client".into())
+        );
+    }
+    assert_eq!(made.refresh(&tokens, &last).status, 200);
+}
+
+#[test]
+fn a_disabled_client_and_what_it_has_is_refused() {
+    let made = Made::over(House::start());
+    let tokens = made.connect();
+    let disabled = made.operate(async |admin| admin.disable_client(&made.client).await);
+    disabled.expect("disabled");
+    made.is_refused(&tokens);
+    let refused = made.refresh(&tokens, &made.secret);
+    assert_eq!(
+        (refused.status, error(&refused)),
+        (401, "invalid_client".into())
+    );
+}
+
+#[test]
+fn a_disabled_user_cannot_log_in_and_its_tokens_are_refused_until_it_grants_anew() {
+    let made = Made::over(House::start());
+    let tokens = made.connect();
+    let disabled = made.operate(async |admin| admin.disable_user(&name()).await);
+    disabled.expect("disabled");
+    made.is_refused(&tokens);
+    assert_eq!(error(&made.refresh(&tokens, &made.secret)), "invalid_grant");
+    let refused = made.log_in(PASSWORD);
+    assert_eq!(parameter(&refused, "code"), None, "{refused:?}");
+
+    let enabled = made.operate(async |admin| admin.enable_user(&name()).await);
+    enabled.expect("enabled");
+    let admitted = made.log_in(PASSWORD);
+    assert!(parameter(&admitted, "code").is_some(), "{admitted:?}");
+    made.is_refused(&tokens);
+}
+
+#[test]
+fn another_password_is_the_only_one_from_then_on() {
+    let made = Made::over(House::start());
+    let tokens = made.connect();
+    let body = PasswordBody {
+        password: Secret::new("quite another password"),
+    };
+    let changed = made.operate(async |admin| admin.set_password(&name(), &body).await);
+    changed.expect("changed");
+    assert_eq!(parameter(&made.log_in(PASSWORD), "code"), None);
+    let admitted = made.log_in("quite another password");
+    assert!(parameter(&admitted, "code").is_some(), "{admitted:?}");
+    assert_eq!(
+        made.house.call(&text(&tokens, "access_token")),
+        200,
+        "what it granted before stays"
+    );
+}
