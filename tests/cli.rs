@@ -37,6 +37,13 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[expect(dead_code, reason = "the tests of the store use more of it")]
+#[expect(unreachable_pub, reason = "a test binary has no outside")]
+#[path = "support/redis.rs"]
+mod redis_server;
+#[path = "cli/tokens.rs"]
+mod tokens;
+
 /// The binary, deaf to this process's own environment.
 fn portcullis(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
