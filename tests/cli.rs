@@ -9,6 +9,8 @@
 mod redis;
 #[path = "cli/registry.rs"]
 mod registry;
+#[path = "cli/tokens.rs"]
+mod tokens;
 
 use std::fs;
 use std::io::{BufReader, Read as _, Write as _};

@@ -57,6 +57,7 @@ fn links_between_pages_lead_somewhere() {
         "docs/errors.md",
         "docs/architecture.md",
         "docs/outage.md",
+        "docs/seed-coverage.md",
         "deploy/README.md",
         "benches/README.md",
     ] {
@@ -72,5 +73,23 @@ fn links_between_pages_lead_somewhere() {
                 "{page}: {link}"
             );
         }
+    }
+}
+
+#[test]
+fn the_seed_page_names_tests_that_exist() {
+    let page = fs::read_to_string("docs/seed-coverage.md").expect("the page");
+    let named: Vec<(&str, &str)> = page
+        .split('`')
+        .filter_map(|text| text.split_once(".rs::"))
+        .collect();
+    assert!(named.len() > 30, "{named:?}");
+    for (file, test) in named {
+        let source = fs::read_to_string(format!("{file}.rs"))
+            .unwrap_or_else(|_| panic!("{file}.rs is there"));
+        assert!(
+            source.contains(&format!("fn {test}(")),
+            "{file}.rs has no test {test}"
+        );
     }
 }

@@ -27,7 +27,7 @@ use super::wire::{
     BodyProblem, CreatedKey, ExplainBody, KeyDetails, KeyList, KeyView, NewKeyBody, Revocation,
     RevokedKey, RotateKeyBody, RotatedKeyView,
 };
-use super::{AdminAddress, AdminError, clients, sessions, users};
+use super::{AdminAddress, AdminError, clients, sessions, signing_keys, tokens, users};
 use crate::auth::{Import, KeyDesk, KeyError, NewKeyRequest};
 use crate::id::KeyId;
 use crate::oauth::Registry;
@@ -138,6 +138,8 @@ enum Resource {
     Rotate(KeyId),
     Routes,
     Sessions(sessions::Resource),
+    SigningKeys(signing_keys::Resource),
+    TokenRevocation,
     Users(users::Resource),
 }
 
@@ -156,6 +158,10 @@ impl Resource {
             ["v1", "sessions", rest @ ..] => {
                 sessions::Resource::parse(rest).map(Resource::Sessions)
             }
+            ["v1", "signing-keys", rest @ ..] => {
+                signing_keys::Resource::parse(rest).map(Resource::SigningKeys)
+            }
+            ["v1", "tokens", "revoke"] => Ok(Resource::TokenRevocation),
             ["v1", "users", rest @ ..] => users::Resource::parse(rest).map(Resource::Users),
             ["v1", "reload"] => Ok(Resource::Reload),
             ["v1", "routes"] => Ok(Resource::Routes),
@@ -200,6 +206,13 @@ impl Api {
                 resource
                     .carry_out(self.desk.sessions(), actor, request)
                     .await
+            }
+            (Resource::SigningKeys(resource), _) => {
+                let desk = self.desk.signing_keys();
+                resource.carry_out(desk, actor, request).await
+            }
+            (Resource::TokenRevocation, _) => {
+                tokens::revoke(self.desk.tokens(), actor, request).await
             }
             (Resource::Routes, &Method::GET) => Ok(ok(&self.gateway.routes())),
             (Resource::Keys, _) => Err(AdminProblem::Method("GET, POST")),

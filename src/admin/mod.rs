@@ -20,7 +20,9 @@ mod page;
 mod problem;
 mod process;
 mod sessions;
+mod signing_keys;
 mod socket;
+mod tokens;
 mod users;
 mod vitals;
 mod wire;
@@ -32,7 +34,11 @@ pub use clients::{
 };
 pub use live::{LiveGateway, NotReady, Readiness};
 pub use sessions::{EndedSessions, SessionList, SessionSelection, SessionView};
+pub use signing_keys::{
+    RotateSigningKeyBody, RotatedSigningKeyView, SigningKeyList, SigningKeyStanding, SigningKeyView,
+};
 pub use socket::SocketError;
+pub use tokens::RevokedTokensView;
 pub use users::{AppList, AppView, NewUserBody, PasswordBody, UserList, UserView};
 pub use vitals::{MetricsListener, Vitals};
 pub use wire::{

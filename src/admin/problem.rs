@@ -6,7 +6,7 @@ use http_body_util::Full;
 
 use super::listener::json;
 use super::wire::BodyProblem;
-use crate::auth::{ImportStopped, KeyError, SessionError};
+use crate::auth::{ImportStopped, KeyError, SessionError, SigningKeyError, TokenError};
 use crate::oauth::RegistryError;
 
 /// Why an admin request is not carried out.
@@ -38,8 +38,12 @@ pub(super) enum AdminProblem {
     Reload(String),
     #[error(transparent)]
     Session(#[from] SessionError),
+    #[error(transparent)]
+    SigningKey(#[from] SigningKeyError),
     #[error("the admin token is missing or wrong")]
     Token,
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
 }
 
 impl AdminProblem {
@@ -51,7 +55,9 @@ impl AdminProblem {
             | AdminProblem::Query(_)
             | AdminProblem::Key(KeyError::Problem(_))
             | AdminProblem::Registry(RegistryError::Problem(_))
-            | AdminProblem::Session(SessionError::Problem(_)) => {
+            | AdminProblem::Session(SessionError::Problem(_))
+            | AdminProblem::SigningKey(SigningKeyError::NoServer)
+            | AdminProblem::Tokens(TokenError::Problem(_)) => {
                 (StatusCode::BAD_REQUEST, "bad_request")
             }
             AdminProblem::BodyDeadline => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
@@ -60,7 +66,9 @@ impl AdminProblem {
             AdminProblem::Import(_)
             | AdminProblem::Key(KeyError::Store(_))
             | AdminProblem::Registry(RegistryError::Hashing | RegistryError::Store(_))
-            | AdminProblem::Session(SessionError::Store(_)) => {
+            | AdminProblem::Session(SessionError::Store(_))
+            | AdminProblem::SigningKey(SigningKeyError::Make | SigningKeyError::Store(_))
+            | AdminProblem::Tokens(TokenError::Store(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
             }
             AdminProblem::Key(KeyError::Unknown(_))
@@ -68,8 +76,12 @@ impl AdminProblem {
             | AdminProblem::Registry(
                 RegistryError::UnknownClient(_) | RegistryError::UnknownUser(_),
             )
-            | AdminProblem::Session(SessionError::Unknown(_)) => {
+            | AdminProblem::Session(SessionError::Unknown(_))
+            | AdminProblem::Tokens(TokenError::UnknownGrant(_)) => {
                 (StatusCode::NOT_FOUND, "not_found")
+            }
+            AdminProblem::SigningKey(SigningKeyError::Conflict) => {
+                (StatusCode::CONFLICT, "conflict")
             }
             AdminProblem::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             AdminProblem::Reload(_) => (StatusCode::UNPROCESSABLE_ENTITY, "config_not_valid"),

@@ -55,6 +55,7 @@ impl Operations {
         store: Arc<dyn Store>,
     ) -> Operations {
         let first = Arc::new(config);
+        set_rules(&gateway.desk, &first);
         Operations {
             config_path,
             config: Mutex::new(Arc::clone(&first)),
@@ -157,13 +158,22 @@ impl Operations {
             .map_err(AppError::Edge)?;
         let replaced = self.gateway.live.swap(Arc::new(policy));
         background::drop_after(UNTIL_REPLACED, replaced);
-        self.gateway.desk.set_scopes(scope_set(&config));
+        set_rules(&self.gateway.desk, &config);
         self.gateway.metrics.set_config(&config.digest);
         if let Some(log) = &self.gateway.log {
             log.reopen();
         }
         Ok(config)
     }
+}
+
+/// What the desks go by, after the start and after a reload.
+fn set_rules(desk: &KeyDesk, config: &Config) {
+    desk.set_scopes(scope_set(config));
+    desk.tokens().set_issuers(&config.issuers);
+    let oauth = config.oauth.as_ref();
+    desk.signing_keys()
+        .set_algorithm(oauth.map(|oauth| oauth.algorithm));
 }
 
 /// Why a reload did not take.

@@ -27,6 +27,8 @@ mod denial_list;
 mod follower;
 mod key_desk;
 mod session_desk;
+mod signing_key_desk;
+mod token_desk;
 mod principal;
 mod told;
 mod failure;
@@ -50,6 +52,13 @@ pub use principal::{CredentialKind, Principal};
 pub use revocation::{Lease, Revocation};
 pub use session_desk::{
     NewSessionRequest, SessionDesk, SessionError, SessionProblem, SessionSettings,
+};
+pub use signing_key_desk::{
+    RotatedSigningKey, RotationHaste, SigningKeyDesk, SigningKeyError, SigningKeyOutcome,
+};
+pub use token_desk::{
+    InvalidTokenName, RevokeTokens, RevokedTokens, TokenDesk, TokenError, TokenName, TokenProblem,
+    TokenSelection,
 };
 pub use told::Told;
 

@@ -127,7 +127,7 @@ fn open_store(config: &Config) -> Result<KeyDesk, Failure> {
         clock.clone(),
         metrics.audit_dropped.clone(),
     )?;
-    Ok(KeyDesk::new(KeyDeskParts {
+    let desk = KeyDesk::new(KeyDeskParts {
         store: Arc::clone(&store),
         credentials: &config.credentials,
         scopes: config
@@ -137,5 +137,10 @@ fn open_store(config: &Config) -> Result<KeyDesk, Failure> {
             .collect(),
         clock,
         audit,
-    }))
+    });
+    desk.tokens().set_issuers(&config.issuers);
+    let oauth = config.oauth.as_ref();
+    desk.signing_keys()
+        .set_algorithm(oauth.map(|oauth| oauth.algorithm));
+    Ok(desk)
 }

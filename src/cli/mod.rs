@@ -16,6 +16,8 @@ mod routes;
 mod schema;
 mod serve;
 mod session;
+mod signing_key;
+mod token;
 mod user;
 
 use std::io::IsTerminal as _;
@@ -75,6 +77,12 @@ enum Command {
     /// List and end sessions.
     #[command(subcommand)]
     Session(session::Command),
+    /// List and rotate what access tokens are signed with.
+    #[command(subcommand)]
+    SigningKey(signing_key::Command),
+    /// Revoke access tokens.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Print the JSON Schema of gateway.yaml.
     Schema,
     /// Make a local CA and a server certificate for trying things out.
@@ -112,6 +120,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Client(command) => client::run(cli, command),
         Command::User(command) => user::run(cli, command),
         Command::Session(command) => session::run(cli, command),
+        Command::SigningKey(command) => signing_key::run(cli, command),
+        Command::Token(command) => token::run(cli, command),
         Command::Schema => schema::run(),
         Command::Certs(arguments) => certs::run(arguments),
     };

@@ -187,6 +187,18 @@ fn an_authorization_request_may_be_a_form() {
 }
 
 #[test]
+fn a_public_client_needs_pkce() {
+    let house = House::start();
+    let query = "client_id=client_pub&redirect_uri=http://127.0.0.1:5001/cb&response_type=code&scope=domains:read";
+    let answer = house.authorize(query);
+    assert_eq!(answer.status, 302);
+    let error = parameter(&answer, "error");
+    assert_eq!(error.as_deref(), Some("invalid_request"));
+    let answer = house.authorize(&format!("{query}{PKCE}"));
+    assert_eq!(parameter(&answer, "error"), None, "{answer:?}");
+}
+
+#[test]
 fn a_loopback_redirect_may_have_any_port() {
     let house = House::start();
     let query = |uri: &str| {

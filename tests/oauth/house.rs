@@ -314,6 +314,14 @@ async fn furnish(store: &Arc<dyn Store>) {
             disabled_at: Some(Clock::system().now()),
             ..client("client_gone", SECRET, &all, &[CALLBACK])
         },
+        ClientRecord {
+            secrets: vec![
+                secret("osir_cs_newer", None),
+                secret("osir_cs_older", Some(Duration::from_secs(3600))),
+                secret("osir_cs_ended", Some(Duration::ZERO)),
+            ],
+            ..client("client_two", SECRET, &all, &[CALLBACK])
+        },
         public(client(
             "client_pub",
             SECRET,
@@ -363,7 +371,6 @@ async fn furnish(store: &Arc<dyn Store>) {
 }
 
 fn client(id: &str, secret: &str, grants: &[GrantType], redirects: &[&str]) -> ClientRecord {
-    let pepper = Pepper::new(PEPPER.as_bytes()).expect("strong");
     let now = Clock::system().now();
     ClientRecord {
         id: ClientId::parse(id).expect("an id"),
@@ -378,15 +385,21 @@ fn client(id: &str, secret: &str, grants: &[GrantType], redirects: &[&str]) -> C
             consent: Consent::Always,
             account: Some(AccountId::parse("acct_client").expect("an id")),
         },
-        secrets: vec![ClientSecret {
-            digest: pepper.digest(secret),
-            hint: "…".into(),
-            created_at: now,
-            ends_at: None,
-        }],
+        secrets: vec![self::secret(secret, None)],
         rotation: None,
         created_at: now,
         disabled_at: None,
+    }
+}
+
+/// One that ends so long from now on, or never.
+fn secret(text: &str, ends_in: Option<Duration>) -> ClientSecret {
+    let (pepper, now) = (Pepper::new(PEPPER.as_bytes()), Clock::system().now());
+    ClientSecret {
+        digest: pepper.expect("strong").digest(text),
+        hint: "…".into(),
+        created_at: now,
+        ends_at: ends_in.map(|time| now.plus(time)),
     }
 }
 

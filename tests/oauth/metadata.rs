@@ -1,6 +1,7 @@
 //! Metadata, resource metadata and keys.
 
 use portcullis::app::explain_offline;
+use portcullis::auth::RotationHaste;
 use portcullis::clock::Clock;
 use portcullis::config::Config;
 use portcullis::observe::Metrics;
@@ -165,6 +166,26 @@ fn another_algorithm_publishes_its_key_before_it_signs() {
         "access_token",
     );
     assert_eq!(claims(&access)["header"]["alg"], "ES256");
+    assert_eq!(house.call(&access), 200);
+}
+
+#[test]
+fn an_emergency_rotation_ends_the_tokens_of_the_old_key() {
+    let house = House::start();
+    let tokens = house.tokens();
+    let access = text(&tokens, "access_token");
+    assert_eq!(house.call(&access), 200);
+    let rotated = house
+        .gateway
+        .operate(async |admin| admin.rotate_signing_key(RotationHaste::Emergency).await)
+        .expect("rotated");
+    crate::support::eventually("the old key's token is dead", || {
+        (house.call(&access) == 401).then_some(())
+    });
+    let refresh = text(&tokens, "refresh_token");
+    let form = format!("grant_type=refresh_token&refresh_token={refresh}");
+    let access = text(&json(&house.token(&form)), "access_token");
+    assert_eq!(claims(&access)["header"]["kid"], rotated.kid.as_str());
     assert_eq!(house.call(&access), 200);
 }
 

@@ -337,6 +337,27 @@ fn client_credentials_act_as_the_client_itself() {
 }
 
 #[test]
+fn both_secrets_of_a_rotation_work_and_one_that_has_ended_does_not() {
+    let house = House::start();
+    for (secret, status) in [
+        ("osir_cs_newer", 200),
+        ("osir_cs_older", 200),
+        ("osir_cs_ended", 401),
+    ] {
+        let form =
+            format!("grant_type=client_credentials&client_id=client_two&client_secret={secret}");
+        assert_eq!(
+            house.post("/oauth/token", "", &form).status,
+            status,
+            "{secret}"
+        );
+        let headers = basic("client_two", secret);
+        let answer = house.post("/oauth/token", &headers, "grant_type=client_credentials");
+        assert_eq!(answer.status, status, "{secret}");
+    }
+}
+
+#[test]
 fn too_many_failures_are_429_with_retry_after() {
     let house = House::start();
     let form = "grant_type=client_credentials&client_id=client_conf&client_secret=wrong";

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use crate::auth::{Checksum, CredentialSettings, SessionDesk};
+use crate::auth::{Checksum, CredentialSettings, SessionDesk, SigningKeyDesk, TokenDesk};
 use crate::clock::{Clock, Timestamp};
 use crate::environment::Environment;
 use crate::id::{AccountId, KeyId};
@@ -44,6 +44,8 @@ pub struct KeyDesk {
     clock: Clock,
     audit: AuditLog,
     sessions: SessionDesk,
+    tokens: TokenDesk,
+    signing_keys: SigningKeyDesk,
 }
 
 /// What a desk works with.
@@ -124,7 +126,15 @@ impl KeyDesk {
             clock: parts.clock.clone(),
             audit: parts.audit.clone(),
         };
+        let (store, clock, audit) = (&parts.store, &parts.clock, &parts.audit);
         KeyDesk {
+            tokens: TokenDesk::new(Arc::clone(store), clock.clone(), audit.clone()),
+            signing_keys: SigningKeyDesk::new(
+                Arc::clone(store),
+                pepper.clone(),
+                clock.clone(),
+                audit.clone(),
+            ),
             store: parts.store,
             format,
             pepper,
@@ -139,6 +149,16 @@ impl KeyDesk {
     /// The desk beside it, for sessions.
     pub fn sessions(&self) -> &SessionDesk {
         &self.sessions
+    }
+
+    /// The desk beside it, for access tokens.
+    pub fn tokens(&self) -> &TokenDesk {
+        &self.tokens
+    }
+
+    /// The desk beside it, for what access tokens are signed with.
+    pub fn signing_keys(&self) -> &SigningKeyDesk {
+        &self.signing_keys
     }
 
     /// Replaces the scopes that keys may have, after a reload. Keys that have others keep them.

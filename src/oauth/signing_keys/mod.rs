@@ -1,7 +1,7 @@
 //! The keys that sign access tokens: read from the store every moment, made there where one is
 //! missing, and given to the verifier.
 //!
-//! Not here: rotation (the store's verbs and the command line). Invariants: every published key is
+//! Not here: the operator's wish to rotate ([`crate::auth::SigningKeyDesk`]). Invariants: every published key is
 //! verified with before any instance signs with it; while the store is away the keys that were
 //! read stay; whoever only looks makes nothing.
 
@@ -167,7 +167,7 @@ impl SigningKeys {
             .find(|record| matches!(record.state, SigningKeyState::Active { .. }))?;
         let known = self.active().filter(|key| key.kid() == record.kid);
         known.or_else(|| match record.private.open(&self.pepper, &record.kid) {
-            Ok(pkcs8) => SigningKey::from_pkcs8(algorithm_of(record.algorithm), &pkcs8)
+            Ok(pkcs8) => SigningKey::from_pkcs8(record.algorithm.into(), &pkcs8)
                 .ok()
                 .map(Arc::new),
             Err(error) => {
@@ -188,13 +188,6 @@ fn is_published(record: &SigningKeyRecord, now: Timestamp) -> bool {
     match record.state {
         SigningKeyState::Active { .. } | SigningKeyState::Next => true,
         SigningKeyState::Retiring { until } => now < until,
-    }
-}
-
-const fn algorithm_of(algorithm: SigningAlgorithm) -> SignatureAlgorithm {
-    match algorithm {
-        SigningAlgorithm::Es256 => SignatureAlgorithm::Es256,
-        SigningAlgorithm::Rs256 => SignatureAlgorithm::Rs256,
     }
 }
 

@@ -1,23 +1,16 @@
 //! Seeing to it that the store has a signing key of the configured algorithm: the first of a
-//! deployment, and another where the setting has changed.
+//! deployment, and another where the setting has changed; and that a next key is put to use.
 //!
-//! Not here: rotation to a key of the same algorithm, which is the operator's wish. Invariants: a
-//! key signs nothing before all others had the time to learn of it; what the key before it signed
-//! is verified until it has expired.
+//! Not here: making a next key of the same algorithm, which is the operator's wish
+//! ([`SigningKeyDesk`]). Invariants: a key signs nothing before all others had the time to learn of
+//! it; what the key before it signed is verified until it has expired.
 
-use std::time::Duration;
+use super::{KeysError, SigningKeys};
+use crate::auth::SigningKeyDesk;
+use crate::store::{ActivateSigningKey, SigningAlgorithm, SigningKeyRecord, SigningKeyState};
 
-use super::{KeysError, SigningKeys, algorithm_of};
-use crate::sealed::Sealed;
-use crate::store::{
-    ActivateSigningKey, NewSigningKey, SigningAlgorithm, SigningKeyRecord, SigningKeyState,
-};
-use crate::token::jwt::SigningKey;
-
-/// Others may keep the key set for five minutes, and each instance reads it every ten seconds.
-const PUBLISHED_FOR: Duration = Duration::from_secs(6 * 60);
-/// No access token lives longer than a day, whatever the setting was; the rest is for clocks.
-const RETIRING: Duration = Duration::from_secs(25 * 3600);
+const PUBLISHED_FOR: std::time::Duration = SigningKeyDesk::PUBLISHED_FOR;
+const RETIRING: std::time::Duration = SigningKeyDesk::RETIRING;
 
 impl SigningKeys {
     /// Takes the next step towards a key of this algorithm that signs, if one is left. Says
@@ -28,13 +21,12 @@ impl SigningKeys {
         algorithm: SigningAlgorithm,
     ) -> Result<bool, KeysError> {
         let is_right = |record: &SigningKeyRecord| record.algorithm == algorithm;
-        let mut active = records.iter().filter(|record| is_active(record));
-        if active.any(is_right) {
-            return Ok(false);
-        }
-        let mut next = records.iter();
-        match next.find(|record| record.state == SigningKeyState::Next) {
+        let mut all = records.iter();
+        let next = all.find(|record| record.state == SigningKeyState::Next);
+        let is_rightly_active = |record| is_active(record) && is_right(record);
+        match next {
             Some(next) if is_right(next) => self.activate(next).await,
+            _ if records.iter().any(is_rightly_active) => Ok(false),
             // It has signed nothing yet, and would sign with what is not wanted any more.
             Some(next) => {
                 let now = self.clock.now();
@@ -56,27 +48,21 @@ impl SigningKeys {
             .store
             .activate_signing_key(kid, PUBLISHED_FOR, retire_at, now)
             .await?;
-        tracing::info!(kid, "a signing key of another algorithm was put to use");
+        tracing::info!(kid, "the next signing key was put to use");
         Ok(matches!(activated, ActivateSigningKey::Activated(_)))
     }
 
     /// Makes a key: a deployment's first is active at once, any other is the next. Of two instances
     /// that make one at the same time, the later one's becomes the next or is not written.
     async fn make(&self, algorithm: SigningAlgorithm) -> Result<bool, KeysError> {
-        // An RSA key takes its time.
+        let pepper = self.pepper.clone();
         let made = self
             .control
-            .spawn_blocking(move || SigningKey::generate(algorithm_of(algorithm)));
-        let Ok(Ok((key, pkcs8))) = made.await else {
+            .spawn_blocking(move || SigningKeyDesk::draft(&pepper, algorithm));
+        let Ok(Ok(new)) = made.await else {
             return Err(KeysError::Make);
         };
-        let kid = key.kid();
-        let new = NewSigningKey {
-            kid: kid.to_owned(),
-            algorithm,
-            public: key.public_jwk().to_owned(),
-            private: Sealed::seal(&self.pepper, kid, &pkcs8),
-        };
+        let kid = new.kid.clone();
         let answer = self
             .store
             .publish_signing_key(new, self.clock.now())
@@ -94,6 +80,7 @@ fn is_active(record: &SigningKeyRecord) -> bool {
 mod tests {
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use tokio::runtime::Handle;
 
@@ -145,6 +132,16 @@ mod tests {
             let jwks = self.keys.jwks().expect("a key set");
             let set: serde_json::Value = serde_json::from_slice(&jwks).expect("JSON");
             set["keys"].as_array().map_or(0, Vec::len)
+        }
+
+        /// As an operator's rotation does.
+        async fn publish(&self, algorithm: SigningAlgorithm) {
+            let new = SigningKeyDesk::draft(&pepper(), algorithm).expect("a key");
+            let published = self.store.publish_signing_key(new, self.clock.now()).await;
+            assert_eq!(
+                published.expect("the store is there"),
+                PublishSigningKey::Published
+            );
         }
 
         fn active(&self) -> String {
@@ -216,21 +213,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_next_key_of_the_same_algorithm_is_put_to_use_when_all_know_it() {
+        let room = Room::open();
+        room.keys.start(Es256).await;
+        let first = room.active();
+        room.publish(Es256).await;
+        let other = instance(&room.store, &room.clock);
+        other.start(Es256).await;
+        room.clock.advance(PUBLISHED_FOR - Duration::from_secs(1));
+        assert!(room.keys.refresh().await);
+        assert_eq!(room.active(), first);
+        assert_eq!(room.published(), 2, "published before it signs");
+        room.clock.advance(Duration::from_secs(1));
+        assert!(room.keys.refresh().await);
+        assert!(other.refresh().await);
+        assert_ne!(room.active(), first);
+        assert_eq!(
+            other.active().map(|key| key.kid().to_owned()),
+            Some(room.active())
+        );
+        let changed = [(Es256, "active"), (Es256, "retiring")];
+        assert_eq!(room.told().await, changed);
+    }
+
+    #[tokio::test]
     async fn a_next_key_of_the_algorithm_that_is_left_behind_gives_way() {
         let room = Room::open();
         room.keys.start(Es256).await;
-        let (key, pkcs8) = SigningKey::generate(algorithm_of(Es256)).expect("a key");
-        let rotation = NewSigningKey {
-            kid: key.kid().to_owned(),
-            algorithm: Es256,
-            public: key.public_jwk().to_owned(),
-            private: Sealed::seal(&pepper(), key.kid(), &pkcs8),
-        };
-        let published = room.store.publish_signing_key(rotation, room.clock.now());
-        assert_eq!(
-            published.await.expect("the store is there"),
-            PublishSigningKey::Published
-        );
+        room.publish(Es256).await;
         // A rotation to the algorithm in use is left alone.
         assert!(room.keys.refresh().await);
         assert_eq!(room.told().await, [(Es256, "next"), (Es256, "active")]);

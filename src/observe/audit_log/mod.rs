@@ -83,6 +83,10 @@ pub enum AuditAction {
     SessionCreate,
     /// A session was ended.
     SessionEnd,
+    /// The keys that sign access tokens were rotated.
+    SigningKeyRotate,
+    /// Access tokens were revoked.
+    TokenRevoke,
     /// A user was made.
     UserCreate,
     /// A user was disabled.

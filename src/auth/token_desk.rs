@@ -1,0 +1,467 @@
+//! The token desk: revokes access tokens by their id, their grant, their subject or their client,
+//! for the admin API and the command line alike.
+//!
+//! Not here: what clients revoke themselves (RFC 7009), and whether a denial hits a token
+//! ([`super::revocation`]). Invariants: tokens that pass to their `exp` whatever is denied are
+//! refused here, never denied in vain; with a subject or a client go its grants, so that no refresh
+//! token brings back what was revoked; every revocation leaves an audit line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::clock::{Clock, Timestamp};
+use crate::id::{ClientId, CredentialId, GrantId, SubjectId};
+use crate::observe::{Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome};
+use crate::store::{
+    Denial, DenialKind, GrantOwner, GrantStanding, RevocationReason, RevokeGrant, Store, StoreError,
+};
+
+use super::{IssuerRevocation, IssuerSettings, JwksSource};
+
+/// Revokes access tokens on one store.
+pub struct TokenDesk {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    audit: AuditLog,
+    issuers: ArcSwap<Vec<IssuerSettings>>,
+}
+
+/// A `jti`, a `sub` or a `client_id`: 1 to 255 printable ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct TokenName(String);
+
+/// A text that is no [`TokenName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("1 to {} printable ASCII characters", TokenName::LONGEST)]
+pub struct InvalidTokenName;
+
+/// Which tokens.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenSelection {
+    /// All of a client issued up to now, with its grants.
+    Client(TokenName),
+    /// All of a grant, for good.
+    Grant(GrantId),
+    /// One, for good.
+    Jti(TokenName),
+    /// All of a subject issued up to now, with its grants: `SUB` or `ISSUER|SUB`.
+    Subject(TokenName),
+}
+
+/// A wish to revoke tokens.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeTokens {
+    /// Which.
+    pub tokens: TokenSelection,
+    /// Whose they are, where the tokens do not say it.
+    #[serde(default)]
+    pub issuer: Option<String>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedTokens {
+    /// Since when they are refused.
+    pub at: Timestamp,
+    /// Grants that were ended with them.
+    pub grants: Vec<GrantId>,
+}
+
+/// Why a wish cannot be granted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenProblem {
+    /// Which issuer decides whether they can be revoked at all.
+    #[error("name the issuer: not every issuer's tokens can be revoked, or several have subjects")]
+    IssuerNeeded,
+    /// There is nothing to revoke.
+    #[error("no issuer of access tokens is configured")]
+    NoIssuer,
+    /// interface.md §7.1.
+    #[error("tokens of {0} pass to their end: the issuer has `revocation: none`")]
+    NotRevocable(String),
+    /// A misspelt issuer would revoke nothing.
+    #[error("there is no issuer {0} in `access_tokens`")]
+    UnknownIssuer(String),
+}
+
+/// Why the desk could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The wish cannot be granted.
+    #[error(transparent)]
+    Problem(#[from] TokenProblem),
+    /// The store did not take part; whether a change was written is not known.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no such grant (any more).
+    #[error("there is no grant {0}")]
+    UnknownGrant(GrantId),
+}
+
+/// How long a change waits for its audit line to reach the disk.
+const AUDIT_WAIT: Duration = Duration::from_secs(2);
+
+/// What a wish comes to.
+struct Verdict {
+    denials: Vec<Denial>,
+    /// Whose grants go too.
+    owner: Option<GrantOwner>,
+}
+
+impl TokenName {
+    /// The longest, as the verifier takes them.
+    pub const LONGEST: usize = 255;
+
+    /// Checks and takes a name.
+    pub fn parse(text: &str) -> Result<TokenName, InvalidTokenName> {
+        let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        match printable && (1..=TokenName::LONGEST).contains(&text.len()) {
+            true => Ok(TokenName(text.into())),
+            false => Err(InvalidTokenName),
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for TokenName {
+    type Error = InvalidTokenName;
+
+    fn try_from(text: String) -> Result<TokenName, InvalidTokenName> {
+        TokenName::parse(&text)
+    }
+}
+
+impl TokenDesk {
+    /// Knows no issuer, and refuses all but grants, before [`TokenDesk::set_issuers`].
+    pub(super) fn new(store: Arc<dyn Store>, clock: Clock, audit: AuditLog) -> TokenDesk {
+        TokenDesk {
+            store,
+            clock,
+            audit,
+            issuers: ArcSwap::default(),
+        }
+    }
+
+    /// Replaces the issuers whose tokens are accepted, at the start and after a reload.
+    pub fn set_issuers(&self, issuers: &[IssuerSettings]) {
+        self.issuers.store(Arc::new(issuers.to_vec()));
+    }
+
+    /// Revokes tokens. To repeat it is safe, and completes what a crash left undone.
+    pub async fn revoke(
+        &self,
+        wish: &RevokeTokens,
+        actor: Actor,
+    ) -> Result<RevokedTokens, TokenError> {
+        let revoked = match &wish.tokens {
+            TokenSelection::Grant(id) => self.revoke_grant(id).await?,
+            TokenSelection::Client(_) | TokenSelection::Jti(_) | TokenSelection::Subject(_) => {
+                let at = self.clock.now();
+                let verdict = verdict(wish, &self.issuers.load(), at)?;
+                self.carry_out(verdict, at).await?
+            }
+        };
+        self.audit.record(event(&wish.tokens, actor, &revoked));
+        if !self.audit.settle(AUDIT_WAIT).await {
+            tracing::warn!("the audit line of a revocation of tokens is not on disk yet");
+        }
+        Ok(revoked)
+    }
+
+    async fn revoke_grant(&self, id: &GrantId) -> Result<RevokedTokens, TokenError> {
+        let (now, why) = (self.clock.now(), RevocationReason::Operator);
+        match self.store.revoke_grant(id, why, now).await? {
+            RevokeGrant::Revoked(_) => Ok(RevokedTokens {
+                at: now,
+                grants: vec![*id],
+            }),
+            RevokeGrant::AlreadyRevoked(grant) => Ok(RevokedTokens {
+                at: match grant.standing {
+                    GrantStanding::Revoked { at, .. } => at,
+                    GrantStanding::Active | GrantStanding::Pending => now,
+                },
+                grants: Vec::new(),
+            }),
+            RevokeGrant::Unknown => Err(TokenError::UnknownGrant(*id)),
+        }
+    }
+
+    /// First the denial: an access token that a grant gives until it is gone is refused as well.
+    async fn carry_out(
+        &self,
+        verdict: Verdict,
+        at: Timestamp,
+    ) -> Result<RevokedTokens, TokenError> {
+        self.store.deny(verdict.denials).await?;
+        let why = RevocationReason::Operator;
+        let grants = match verdict.owner {
+            Some(owner) => self.store.revoke_grants(&owner, why, at).await?,
+            None => Vec::new(),
+        };
+        Ok(RevokedTokens { at, grants })
+    }
+}
+
+impl std::fmt::Debug for TokenDesk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenDesk").finish_non_exhaustive()
+    }
+}
+
+fn verdict(
+    wish: &RevokeTokens,
+    issuers: &[IssuerSettings],
+    at: Timestamp,
+) -> Result<Verdict, TokenProblem> {
+    let issuer = wish.issuer.as_deref();
+    let denial = |kind, id: &str| Denial {
+        kind,
+        id: id.into(),
+        at,
+    };
+    Ok(match &wish.tokens {
+        TokenSelection::Client(name) => {
+            let is_ours = whose(issuers, issuer)?.is_none_or(is_own);
+            let id = ClientId::parse(&name.0).ok().filter(|_| is_ours);
+            Verdict {
+                denials: vec![denial(DenialKind::Client, &name.0)],
+                owner: id.map(GrantOwner::Client),
+            }
+        }
+        TokenSelection::Jti(name) => {
+            whose(issuers, issuer)?;
+            Verdict {
+                denials: vec![denial(DenialKind::Jti, &name.0)],
+                owner: None,
+            }
+        }
+        TokenSelection::Subject(name) => {
+            let (issuer, own) = subject(issuers, issuer, &name.0)?;
+            let mut denials = vec![format!("{}|{own}", issuer.issuer)];
+            // What users of our own are denied by, when they are disabled.
+            let id = SubjectId::parse(own).ok().filter(|_| is_own(issuer));
+            denials.extend(id.as_ref().map(SubjectId::to_string));
+            let denials = denials.iter().map(|id| denial(DenialKind::Subject, id));
+            Verdict {
+                denials: denials.collect(),
+                owner: id.map(GrantOwner::Subject),
+            }
+        }
+        TokenSelection::Grant(id) => Verdict {
+            denials: vec![denial(DenialKind::Grant, id.family().as_str())],
+            owner: None,
+        },
+    })
+}
+
+/// The issuer that is named; `None` where it does not matter, because the log speaks for all.
+fn whose<'a>(
+    issuers: &'a [IssuerSettings],
+    named: Option<&str>,
+) -> Result<Option<&'a IssuerSettings>, TokenProblem> {
+    if let Some(name) = named {
+        return find(issuers, name).map(Some);
+    }
+    if issuers.is_empty() {
+        return Err(TokenProblem::NoIssuer);
+    }
+    let refusals = issuers.iter().filter_map(|issuer| revocable(issuer).err());
+    let refusals: Vec<TokenProblem> = refusals.collect();
+    match refusals.first() {
+        None => Ok(None),
+        Some(first) if refusals.len() == issuers.len() => Err(first.clone()),
+        Some(_) => Err(TokenProblem::IssuerNeeded),
+    }
+}
+
+/// Whose subject it is, and what that issuer calls it. `ISSUER|SUB` is how upstreams and sessions
+/// are told; a bare one is our own server's, or the only issuer's.
+fn subject<'a>(
+    issuers: &'a [IssuerSettings],
+    named: Option<&str>,
+    text: &'a str,
+) -> Result<(&'a IssuerSettings, &'a str), TokenProblem> {
+    let after = |issuer: &IssuerSettings| text.strip_prefix(&*issuer.issuer)?.strip_prefix('|');
+    if let Some(name) = named {
+        let issuer = find(issuers, name)?;
+        return Ok((issuer, after(issuer).unwrap_or(text)));
+    }
+    let qualified = issuers.iter().find(|issuer| after(issuer).is_some());
+    let issuer = match (qualified, issuers) {
+        (Some(issuer), _) => issuer,
+        (None, []) => return Err(TokenProblem::NoIssuer),
+        (None, [only]) => only,
+        (None, _) => {
+            let own = issuers.iter().find(|issuer| is_own(issuer));
+            own.ok_or(TokenProblem::IssuerNeeded)?
+        }
+    };
+    Ok((revocable(issuer)?, after(issuer).unwrap_or(text)))
+}
+
+fn find<'a>(issuers: &'a [IssuerSettings], name: &str) -> Result<&'a IssuerSettings, TokenProblem> {
+    let found = issuers.iter().find(|issuer| issuer.issuer == name);
+    revocable(found.ok_or_else(|| TokenProblem::UnknownIssuer(name.into()))?)
+}
+
+fn revocable(issuer: &IssuerSettings) -> Result<&IssuerSettings, TokenProblem> {
+    match issuer.revocation {
+        IssuerRevocation::Log => Ok(issuer),
+        IssuerRevocation::None => Err(TokenProblem::NotRevocable(issuer.issuer.clone())),
+    }
+}
+
+fn is_own(issuer: &IssuerSettings) -> bool {
+    issuer.jwks == JwksSource::Builtin
+}
+
+fn event(tokens: &TokenSelection, actor: Actor, revoked: &RevokedTokens) -> AuditEvent {
+    let (kind, id) = match tokens {
+        TokenSelection::Client(name) => (DenialKind::Client, name.0.clone()),
+        TokenSelection::Grant(id) => (DenialKind::Grant, id.to_string()),
+        TokenSelection::Jti(name) => (DenialKind::Jti, name.0.clone()),
+        TokenSelection::Subject(name) => (DenialKind::Subject, name.0.clone()),
+    };
+    let grants = u64::try_from(revoked.grants.len()).unwrap_or(u64::MAX);
+    let event = AuditEvent::new(AuditAction::TokenRevoke, actor, AuditOutcome::Done)
+        .reason(kind.label())
+        .count(grants);
+    match CredentialId::parse(&id) {
+        Ok(id) => event.credential(id),
+        // Too long, or with a space: printable all the same, and JSON is escaped.
+        Err(_) => event.reason(format!("{} {id}", kind.label())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use crate::auth::{SignatureAlgorithm, TokenType};
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_secs(1_790_000_000);
+    const OWN: &str = "https://osir.com";
+    const LOGGED: &str = "https://idp.example";
+    const PASSING: &str = "https://passing.example";
+
+    fn issuer(name: &str, jwks: JwksSource, revocation: IssuerRevocation) -> IssuerSettings {
+        IssuerSettings {
+            issuer: name.into(),
+            jwks,
+            audiences: Vec::new(),
+            algorithms: vec![SignatureAlgorithm::Es256],
+            token_type: TokenType::AccessToken,
+            clock_skew: Duration::from_secs(60),
+            max_lifetime: Duration::from_secs(86_400),
+            revocation,
+        }
+    }
+
+    fn own() -> IssuerSettings {
+        issuer(OWN, JwksSource::Builtin, IssuerRevocation::Log)
+    }
+
+    fn logged() -> IssuerSettings {
+        let jwks = JwksSource::File(PathBuf::from("jwks.json"));
+        issuer(LOGGED, jwks, IssuerRevocation::Log)
+    }
+
+    fn passing() -> IssuerSettings {
+        let jwks = JwksSource::File(PathBuf::from("other.json"));
+        issuer(PASSING, jwks, IssuerRevocation::None)
+    }
+
+    /// The denials, as `kind:id`, and whether grants go too.
+    fn told(
+        tokens: TokenSelection,
+        issuer: Option<&str>,
+        issuers: &[IssuerSettings],
+    ) -> Result<(Vec<String>, bool), TokenProblem> {
+        let issuer = issuer.map(str::to_owned);
+        let verdict = verdict(&RevokeTokens { tokens, issuer }, issuers, AT)?;
+        let member = |denial: &Denial| format!("{}:{}", denial.kind.label(), denial.id);
+        let denials = verdict.denials.iter().map(member).collect();
+        Ok((denials, verdict.owner.is_some()))
+    }
+
+    fn name(text: &str) -> TokenName {
+        TokenName::parse(text).expect("a name")
+    }
+
+    #[test]
+    fn tokens_of_an_issuer_outside_the_log_are_refused_and_not_denied_in_vain() {
+        let refused = |tokens: &TokenSelection, issuer, issuers: &[IssuerSettings]| {
+            told(tokens.clone(), issuer, issuers).expect_err("a refusal")
+        };
+        for tokens in [
+            TokenSelection::Jti(name("jti-1")),
+            TokenSelection::Client(name("app-1")),
+            TokenSelection::Subject(name("user-7")),
+        ] {
+            let not_revocable = TokenProblem::NotRevocable(PASSING.into());
+            assert_eq!(refused(&tokens, None, &[passing()]), not_revocable);
+            let both = [logged(), passing()];
+            assert_eq!(refused(&tokens, Some(PASSING), &both), not_revocable);
+            assert_eq!(refused(&tokens, None, &both), TokenProblem::IssuerNeeded);
+            assert_eq!(refused(&tokens, None, &[]), TokenProblem::NoIssuer);
+            let unknown = TokenProblem::UnknownIssuer("https://x.example".into());
+            assert_eq!(refused(&tokens, Some("https://x.example"), &both), unknown);
+            assert!(told(tokens, Some(LOGGED), &both).is_ok());
+        }
+        let qualified = TokenSelection::Subject(name("https://passing.example|u"));
+        assert_eq!(
+            refused(&qualified, None, &[own(), passing()]),
+            TokenProblem::NotRevocable(PASSING.into())
+        );
+    }
+
+    #[test]
+    fn a_subject_is_denied_as_its_issuer_calls_it_and_ours_also_by_its_bare_id() {
+        let all = [logged(), own()];
+        let subject = |text, issuer| told(TokenSelection::Subject(name(text)), issuer, &all);
+        let ours = Ok((
+            vec![
+                "subject:https://osir.com|usr_1".to_owned(),
+                "subject:usr_1".to_owned(),
+            ],
+            true,
+        ));
+        assert_eq!(subject("usr_1", None), ours);
+        assert_eq!(subject("https://osir.com|usr_1", None), ours);
+        assert_eq!(subject("usr_1", Some(OWN)), ours);
+        // No issuer can have a subject of ours revoked.
+        let foreign = Ok((vec!["subject:https://idp.example|usr_1".to_owned()], false));
+        assert_eq!(subject("https://idp.example|usr_1", None), foreign);
+        assert_eq!(subject("usr_1", Some(LOGGED)), foreign);
+    }
+
+    #[test]
+    fn with_a_client_of_ours_go_its_grants_and_with_a_foreign_one_none() {
+        let all = [own(), logged()];
+        let client = |issuer| told(TokenSelection::Client(name("app-1")), issuer, &all);
+        let denied = vec!["client:app-1".to_owned()];
+        assert_eq!(client(None), Ok((denied.clone(), true)));
+        assert_eq!(client(Some(OWN)), Ok((denied.clone(), true)));
+        assert_eq!(client(Some(LOGGED)), Ok((denied, false)));
+    }
+
+    #[test]
+    fn a_name_is_what_the_verifier_takes() {
+        for wrong in ["", "ä", "a\nb", &"x".repeat(256)] {
+            assert_eq!(TokenName::parse(wrong), Err(InvalidTokenName), "{wrong:?}");
+        }
+        let body = r#"{"tokens":{"jti":"a\u0007"}}"#;
+        assert!(serde_json::from_str::<RevokeTokens>(body).is_err());
+    }
+}
