@@ -6,6 +6,7 @@ mod client;
 mod home;
 mod instructions;
 mod memory;
+mod memory_http2;
 mod multiplexed;
 mod sizes;
 mod system_calls;

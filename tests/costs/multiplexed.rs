@@ -28,18 +28,7 @@ impl Multiplexed {
             .enable_all()
             .build()
             .expect("a runtime");
-        let config = Arc::new(trusting(&home.path("certs/ca.pem"), "h2"));
-        let sender = runtime.block_on(async {
-            let tcp = tokio::net::TcpStream::connect(gateway).await;
-            let tcp = tcp.expect("the gateway listens");
-            tcp.set_nodelay(true).expect("nodelay");
-            let name = ServerName::try_from("api.osir.com").expect("a name");
-            let connector = tokio_rustls::TlsConnector::from(config);
-            let tls = connector.connect(name, tcp).await.expect("a handshake");
-            let (sender, connection) = h2::client::handshake(tls).await.expect("settings");
-            tokio::spawn(connection);
-            sender
-        });
+        let sender = runtime.block_on(open(home, gateway));
         let request = Request::get("https://api.osir.com/v1/domains/example.com?include=records")
             .header("user-agent", "osir-cli/2.4.1")
             .header("accept", "application/json")
@@ -63,6 +52,25 @@ impl Multiplexed {
             self.runtime.block_on(in_time).expect("in time");
         }
     }
+}
+
+/// A TLS connection whose frames are read in a task of the current runtime.
+pub(crate) async fn open(home: &Home, gateway: SocketAddr) -> SendRequest<Bytes> {
+    let config = Arc::new(trusting(&home.path("certs/ca.pem"), "h2"));
+    let tcp = tokio::net::TcpStream::connect(gateway).await;
+    let tcp = tcp.expect("the gateway listens");
+    tcp.set_nodelay(true).expect("nodelay");
+    let name = ServerName::try_from("api.osir.com").expect("a name");
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let tls = connector.connect(name, tcp).await.expect("a handshake");
+    // Room for several streams that are not read at once.
+    let (sender, connection) = h2::client::Builder::new()
+        .initial_connection_window_size(1 << 20)
+        .handshake(tls)
+        .await
+        .expect("settings");
+    tokio::spawn(connection);
+    sender
 }
 
 async fn ask_at_once(sender: &SendRequest<Bytes>, request: &Request<()>) {
