@@ -17,7 +17,9 @@ pub(crate) enum Disturbance {
     SlowClients,
     /// A second upstream takes five seconds for each of many requests.
     SlowUpstream,
-    /// Another configuration of many routes, again and again.
+    /// Another configuration of many routes, once.
+    Reload,
+    /// The same, again and again.
     Reloads,
     /// Redis stands still (SIGSTOP): connections stay, nothing answers.
     StoreHangs,
@@ -39,10 +41,11 @@ const RELOADS_EVERY: Duration = Duration::from_millis(200);
 const BYTES_EVERY: Duration = Duration::from_millis(100);
 
 impl Disturbance {
-    pub(crate) const ALL: [Disturbance; 7] = [
+    pub(crate) const ALL: [Disturbance; 8] = [
         Disturbance::None,
         Disturbance::SlowClients,
         Disturbance::SlowUpstream,
+        Disturbance::Reload,
         Disturbance::Reloads,
         Disturbance::StoreHangs,
         Disturbance::StoreDies,
@@ -54,6 +57,7 @@ impl Disturbance {
             Disturbance::None => "nothing",
             Disturbance::SlowClients => "slow clients",
             Disturbance::SlowUpstream => "slow upstream",
+            Disturbance::Reload => "one reload",
             Disturbance::Reloads => "reloads",
             Disturbance::StoreHangs => "store hangs",
             Disturbance::StoreDies => "store dies",
@@ -86,12 +90,10 @@ impl Disturbance {
             Disturbance::None | Disturbance::NoneAgain => {}
             Disturbance::SlowClients => slow_clients(prepared.clients, until),
             Disturbance::SlowUpstream => slow_upstream(prepared.clients, from, until),
+            Disturbance::Reload => gateway.reload(),
             Disturbance::Reloads => {
-                for which in 1.. {
-                    if Instant::now() >= until {
-                        return;
-                    }
-                    gateway.reload(which);
+                while Instant::now() < until {
+                    gateway.reload();
                     std::thread::sleep(RELOADS_EVERY);
                 }
             }

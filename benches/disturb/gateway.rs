@@ -119,11 +119,12 @@ impl Gateway {
         gateway
     }
 
-    /// Writes another configuration and asks for it to be taken.
-    pub(crate) fn reload(&self, which: usize) {
+    /// Writes the other configuration and asks for it to be taken.
+    pub(crate) fn reload(&mut self) {
+        self.texts.reverse();
         let path = self.folder.path().join("gateway.yaml");
         let new = self.folder.path().join("new");
-        std::fs::write(&new, &self.texts[which % 2]).expect("writable");
+        std::fs::write(&new, &self.texts[0]).expect("writable");
         std::fs::rename(&new, &path).expect("the same folder");
         kill_process(self.pid(), Signal::HUP).expect("our own child");
     }

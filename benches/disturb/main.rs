@@ -99,7 +99,7 @@ fn one(disturbance: Disturbance, load: &Load, gateway: &mut Gateway, rate: u32) 
         gateway.cpu().saturating_sub(cpu),
         gateway.reloads() - reloads,
     );
-    if disturbance == Disturbance::Reloads {
+    if matches!(disturbance, Disturbance::Reload | Disturbance::Reloads) {
         assert!(reloads > 0, "the gateway takes its configurations");
         println!("{reloads} reloads");
     }
