@@ -98,6 +98,8 @@ pub enum Purpose {
     /// Answers to a repeated question: the secret of a rotation that is asked for twice, the code
     /// of a consent that is sent twice.
     Answers,
+    /// What a page shows besides its session cookie.
+    CsrfTokens,
     /// Binding a form to the browser it was shown to.
     Forms,
     /// The MAC inside refresh tokens.
@@ -110,6 +112,7 @@ impl Purpose {
     const fn label(self) -> &'static [u8] {
         match self {
             Purpose::Answers => b"answers",
+            Purpose::CsrfTokens => b"csrf tokens",
             Purpose::Forms => b"forms",
             Purpose::RefreshTokens => b"refresh tokens",
             Purpose::Sealing => b"sealing",
@@ -224,6 +227,7 @@ mod tests {
             Purpose::Forms,
             Purpose::RefreshTokens,
             Purpose::Sealing,
+            Purpose::CsrfTokens,
         ]
         .map(|purpose| *pepper.derive(purpose));
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();

@@ -624,7 +624,10 @@ fn everything() -> [Value; 2] {
             "issuer": "https://test.example", "builtin": true, "audience": "https://api.test.example",
             "clock_skew": "1s",
         }],
-        "sessions": { "path": "/sessions", "ttl": "1h", "max_ttl": "2h" },
+        "sessions": {
+            "path": "/sessions", "ttl": "1h", "max_ttl": "2h",
+            "cookie": { "name": "__Host-test", "origins": ["https://app.example", "https://[::1]:8443"] },
+        },
         "oauth": {
             "issuer": "https://test.example", "authorize_host": "test.example:8443",
             "token_host": "api.test.example", "access_token_ttl": "5m",

@@ -13,6 +13,7 @@ use super::access_token::{AccessTokens, VerifiedToken};
 use super::api_key::ApiKeys;
 use super::cache::RecordCache;
 use super::credential::{Credential, CredentialForm};
+use super::csrf::CsrfKeys;
 use super::follower::{Caches, Follower};
 use super::repepper::Repepper;
 use super::revocation::Revocation;
@@ -25,6 +26,7 @@ use super::{CredentialSettings, Failure, IssuerRevocation, Principal, Refusal, U
 #[derive(Debug)]
 pub struct Authenticator {
     form: CredentialForm,
+    csrf: Arc<CsrfKeys>,
     api_keys: Arc<ApiKeys>,
     sessions: Arc<Sessions>,
     access_tokens: AccessTokens,
@@ -56,6 +58,7 @@ impl Authenticator {
         let repepper = previous.map(|it| Repepper::new(it, Arc::clone(&store), control));
         let authenticator = Authenticator {
             form: CredentialForm::new(settings),
+            csrf: CsrfKeys::new(&settings.pepper, settings.previous_pepper.as_ref()).into(),
             api_keys: Arc::new(ApiKeys {
                 pepper: settings.pepper.clone(),
                 repepper,
@@ -85,6 +88,7 @@ impl Authenticator {
     pub fn with_access_tokens(&self, access_tokens: AccessTokens) -> Authenticator {
         Authenticator {
             form: self.form.clone(),
+            csrf: Arc::clone(&self.csrf),
             api_keys: Arc::clone(&self.api_keys),
             sessions: Arc::clone(&self.sessions),
             access_tokens,
@@ -96,6 +100,11 @@ impl Authenticator {
     /// What credentials look like here, for [`Credential::extract`].
     pub fn form(&self) -> &CredentialForm {
         &self.form
+    }
+
+    /// What pages show besides their session cookie.
+    pub fn csrf(&self) -> &CsrfKeys {
+        &self.csrf
     }
 
     /// The issuers whose key set was never had: their tokens are 503.

@@ -5,7 +5,8 @@
 //! X-API-Key: osir_live_…                API keys only
 //! ```
 //!
-//! The only file of this room that knows HTTP. Not here: whether a credential is good.
+//! With [`super::session_cookie`], which has the other place of a credential, the only file of this
+//! room that knows HTTP. Not here: whether a credential is good.
 //! Invariants: two credentials are never ranked, they are an error; the kind is decided once, by
 //! shape, and what was refused here reaches no cache and no store; the raw text is borrowed from
 //! the request and never shown by `Debug`.
@@ -58,6 +59,9 @@ pub enum InvalidCredentials {
     /// `Authorization` and `X-API-Key` together, whatever the scheme.
     #[error("Authorization and X-API-Key are both there")]
     Both,
+    /// The session cookie more than once.
+    #[error("the session cookie is there more than once")]
+    CookieRepeated,
     /// `Authorization` that is not of the form of RFC 9110 §11.4, or Bearer without a token68.
     #[error("Authorization is not well-formed")]
     Syntax,
@@ -69,7 +73,7 @@ pub struct Exposed<'a> {
     credentials: Vec<Credential<'a>>,
 }
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The longest text that is looked up as an imported key.
 const MAX_IMPORTED_KEY: usize = 256;
 
@@ -84,6 +88,14 @@ impl CredentialForm {
 }
 
 impl CredentialForm {
+    /// Whether a text is, or was meant to be, the token of a session that only a cookie carries.
+    pub fn is_of_cookie(&self, text: &str) -> bool {
+        matches!(
+            self.format.shape(text),
+            Shape::Own(OpaqueKind::CookieSession) | Shape::OwnDamaged(OpaqueKind::CookieSession)
+        )
+    }
+
     /// Whether a text gives a credential away: one of our own is somewhere in it, or a JWT. Such
     /// a text is not logged, echoed or passed on where no credential belongs.
     pub fn gives_away(&self, text: &str) -> bool {
@@ -123,7 +135,10 @@ impl<'a> Credential<'a> {
             Shape::OwnDamaged(OpaqueKind::ApiKey(_)) => {
                 imported(text, form, CredentialKind::ApiKey, Refusal::Checksum)
             }
-            Shape::OwnDamaged(OpaqueKind::Session) => {
+            Shape::Own(OpaqueKind::CookieSession) => {
+                refused(CredentialKind::Session, Refusal::WrongHeader)
+            }
+            Shape::OwnDamaged(OpaqueKind::CookieSession | OpaqueKind::Session) => {
                 refused(CredentialKind::Session, Refusal::Checksum)
             }
             Shape::Foreign => refused(CredentialKind::None, Refusal::Foreign),
@@ -139,6 +154,24 @@ impl<'a> Credential<'a> {
             Credential::ApiKey(_) => CredentialKind::ApiKey,
             Credential::Refused { kind, .. } => *kind,
             Credential::Session(_) => CredentialKind::Session,
+        }
+    }
+
+    /// What the session cookie carries: its own kind of session and nothing else, so that no token
+    /// that was ever shown to a script or a log works as a cookie, nor the other way round.
+    pub(super) fn in_session_cookie(value: &'a [u8], form: &CredentialForm) -> Credential<'a> {
+        let Ok(text) = str::from_utf8(value) else {
+            return refused(CredentialKind::Session, Refusal::Malformed);
+        };
+        match form.format.shape(text) {
+            Shape::Own(OpaqueKind::CookieSession) => Credential::Session(text),
+            Shape::OwnDamaged(OpaqueKind::CookieSession) => {
+                refused(CredentialKind::Session, Refusal::Checksum)
+            }
+            Shape::Foreign | Shape::Jwt | Shape::Own(_) | Shape::OwnDamaged(_) => {
+                refused(CredentialKind::Session, Refusal::WrongHeader)
+            }
+            Shape::Opaque => refused(CredentialKind::Session, Refusal::Malformed),
         }
     }
 
@@ -176,6 +209,7 @@ impl InvalidCredentials {
             InvalidCredentials::ApiKeyRepeated => "api_key_repeated",
             InvalidCredentials::AuthorizationRepeated => "authorization_repeated",
             InvalidCredentials::Both => "two_credentials",
+            InvalidCredentials::CookieRepeated => "session_cookie_repeated",
             InvalidCredentials::Syntax => "credential_syntax",
         }
     }

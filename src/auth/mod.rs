@@ -1,6 +1,6 @@
 //! Credential → principal: who is calling, with which scopes, until when.
 //!
-//! HTTP only in `credential.rs`. Not here: what a route needs ([`crate::gateway`]). Invariants:
+//! HTTP only in `credential.rs` and `session_cookie.rs`. Not here: what a route needs ([`crate::gateway`]). Invariants:
 //! only this room makes a [`Principal`]; a credential's kind is decided once, by its shape, and a
 //! refused one is never tried as another kind; "cannot know" is [`Failure::Unavailable`], never a
 //! verdict; what a cache holds is who, and every use re-checks expiry and revocation.
@@ -11,6 +11,8 @@ use std::time::Duration;
 use crate::secret::Pepper;
 
 mod credential;
+mod session_cookie;
+mod csrf;
 mod authenticator;
 mod api_key;
 mod session;
@@ -41,6 +43,7 @@ mod tests;
 pub use access_token::{AccessTokens, AccessTokensError, InvalidJwksUrl, OwnKeys, VerifiedToken};
 pub use authenticator::Authenticator;
 pub use credential::{Credential, CredentialForm, Exposed, InvalidCredentials};
+pub use csrf::CsrfKeys;
 pub use failure::{Failure, Refusal, Unavailable};
 pub use follower::Follower;
 pub use key_desk::{
@@ -50,8 +53,9 @@ pub use key_desk::{
 };
 pub use principal::{CredentialKind, Principal};
 pub use revocation::{Lease, Revocation};
+pub use session_cookie::{SessionCookie, X_CSRF_TOKEN};
 pub use session_desk::{
-    NewSessionRequest, SessionDesk, SessionError, SessionProblem, SessionSettings,
+    NewSessionRequest, SessionDesk, SessionError, SessionForm, SessionProblem, SessionSettings,
 };
 pub use signing_key_desk::{
     RotatedSigningKey, RotationHaste, SigningKeyDesk, SigningKeyError, SigningKeyOutcome,

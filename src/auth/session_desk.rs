@@ -21,7 +21,7 @@ use crate::store::{
 };
 use crate::token::{OpaqueFormat, OpaqueKind};
 
-use super::Principal;
+use super::{Principal, SessionCookie};
 
 /// Manages sessions on one store.
 #[derive(Clone)]
@@ -42,6 +42,18 @@ pub struct SessionSettings {
     pub ttl: Duration,
     /// The longest that may be asked for.
     pub max_ttl: Duration,
+    /// The cookie that a session may be given in; `None` is that there are no such sessions.
+    pub cookie: Option<SessionCookie>,
+}
+
+/// How the holder of a session shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionForm {
+    /// `Authorization: Bearer …`.
+    #[default]
+    Bearer,
+    /// In the session cookie of a browser.
+    Cookie,
 }
 
 /// A wish for a session.
@@ -57,6 +69,8 @@ pub struct NewSessionRequest {
     pub allowed_ips: Vec<IpNet>,
     /// A label for people: up to 200 characters, no control characters.
     pub label: String,
+    /// How it is shown; its token works in no other place.
+    pub form: SessionForm,
 }
 
 /// Why a wish for a session is not granted.
@@ -74,6 +88,9 @@ pub enum SessionProblem {
     /// Not a JSON body at all.
     #[error("the content type is not application/json")]
     ContentType,
+    /// A session in a cookie, where the config has none.
+    #[error("cookie: `sessions.cookie` is not set")]
+    CookieOff,
     /// Below a minute, or longer than the session itself.
     #[error("idle_timeout: from 60 seconds to the session's own length")]
     IdleTimeout,
@@ -123,6 +140,7 @@ impl SessionProblem {
             SessionProblem::Body => "session_body",
             SessionProblem::Chained => "session_chained",
             SessionProblem::ContentType => "session_content_type",
+            SessionProblem::CookieOff => "session_cookie_off",
             SessionProblem::IdleTimeout => "session_idle_timeout",
             SessionProblem::Label => "session_label",
             SessionProblem::Scopes => "session_scopes",
@@ -144,7 +162,10 @@ impl SessionDesk {
         settings: &SessionSettings,
         actor: Actor,
     ) -> Result<(SessionRecord, Secret), SessionError> {
-        let minted = self.format.mint(OpaqueKind::Session);
+        let minted = self.format.mint(match request.form {
+            SessionForm::Bearer => OpaqueKind::Session,
+            SessionForm::Cookie => OpaqueKind::CookieSession,
+        });
         let record = self.draft(parent, request, settings, minted.hint)?;
         let new = NewSession {
             digest: self.pepper.digest(minted.secret.expose()),
@@ -260,6 +281,9 @@ impl SessionDesk {
         settings: &SessionSettings,
         hint: String,
     ) -> Result<SessionRecord, SessionProblem> {
+        if request.form == SessionForm::Cookie && settings.cookie.is_none() {
+            return Err(SessionProblem::CookieOff);
+        }
         let now = self.clock.now();
         let parent = principal.as_parent().ok_or(SessionProblem::Chained)?;
         let scopes = request.scopes.unwrap_or_else(|| principal.scopes().clone());

@@ -157,7 +157,7 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
     let catalogue = Catalogue::read(root);
     let upstreams = upstreams::read(root);
     let routes = routes::read(root, &catalogue, &upstreams);
-    let sessions = sessions::read(root);
+    let sessions = sessions::read(root, credentials.as_ref());
     sessions::report_hidden(root, sessions.as_ref(), routes.as_ref());
     let oauth = oauth::read(
         root,

@@ -1,13 +1,15 @@
-//! `sessions`: where temporary access is given, and for how long.
+//! `sessions`: where temporary access is given, for how long, and whether in a cookie.
 //!
 //! Invariant: no route is for a path that the session endpoints take; nobody could reach it.
 
 use std::time::Duration;
 
-use crate::auth::SessionSettings;
+use crate::auth::{CredentialSettings, SessionCookie, SessionSettings};
 use crate::gateway::{PathPattern, RouteSettings};
+use crate::oauth::INTERACTION_COOKIE;
 
 use super::field::{Field, Section};
+use super::node::Value;
 use super::pattern;
 use super::report::quoted;
 
@@ -17,11 +19,15 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const DEFAULT_PATH: &str = "/auth/sessions";
 
 /// Reads `sessions`.
-pub(super) fn read(root: &Section<'_>) -> Option<SessionSettings> {
+pub(super) fn read(
+    root: &Section<'_>,
+    credentials: Option<&CredentialSettings>,
+) -> Option<SessionSettings> {
     root.section("sessions", |section| {
         let path = section.or("path", DEFAULT_PATH.to_owned(), path);
         let ttl = section.or("ttl", Duration::from_secs(60 * 60), lifetime);
         let max_ttl = section.or("max_ttl", Duration::from_secs(12 * 60 * 60), lifetime);
+        let cookie = section.optional("cookie", |field| cookie(field, credentials));
         if let (Some(ttl), Some(max_ttl)) = (ttl, max_ttl)
             && ttl > max_ttl
         {
@@ -35,6 +41,7 @@ pub(super) fn read(root: &Section<'_>) -> Option<SessionSettings> {
             path: path?,
             ttl: ttl?,
             max_ttl: max_ttl?,
+            cookie: cookie?,
         })
     })
 }
@@ -78,6 +85,63 @@ fn path(field: &Field<'_>) -> Option<String> {
         );
     }
     Some(text.to_owned())
+}
+
+fn cookie(field: &Field<'_>, credentials: Option<&CredentialSettings>) -> Option<SessionCookie> {
+    // All of its keys may be commented out by mistake; what it switches on should be meant.
+    if matches!(field.value(), Value::Null) {
+        return field.refuse(
+            "`cookie` says nothing",
+            "write cookie: {} for sessions in cookies, or remove the key",
+        );
+    }
+    field.section(|section| {
+        let name = match section.get("name") {
+            Some(field) => cookie_name(&field),
+            None => credentials.map(|it| format!("{}{}_session", SessionCookie::PREFIX, it.prefix)),
+        };
+        let origins = section.or("origins", Vec::new(), |list| list.set_of(origin));
+        Some(SessionCookie::new(name?, origins?))
+    })
+}
+
+/// Without the prefix, a neighbouring host could plant a session of its own.
+fn cookie_name(field: &Field<'_>) -> Option<String> {
+    const HINT: &str = "write __Host- and 1 to 64 of the characters a-z A-Z 0-9 _ -";
+    let text = field.text()?;
+    let Some(rest) = text.strip_prefix(SessionCookie::PREFIX) else {
+        let message = format!("{} does not begin with __Host-", quoted(text));
+        return field.refuse(message, HINT);
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if !(1..=64).contains(&rest.len()) || !rest.bytes().all(allowed) {
+        return field.refuse(format!("{} is no name for a cookie", quoted(text)), HINT);
+    }
+    if text == INTERACTION_COOKIE {
+        let message = format!("{} is the cookie of the login pages", quoted(text));
+        return field.refuse(message, "choose another name");
+    }
+    Some(text.to_owned())
+}
+
+/// As browsers write it in `Origin` (RFC 6454 §6.2): lower case, without the default port.
+fn origin(field: &Field<'_>) -> Option<String> {
+    const FORM: &str = "https://app.example";
+    let url = field.url(FORM)?;
+    if url.scheme != "https" || !url.rest.is_empty() {
+        return field.refuse(
+            "an origin is https, a host and perhaps a port, and nothing else",
+            format!("write it as {FORM}"),
+        );
+    }
+    let host = match url.host.contains(':') {
+        true => format!("[{}]", url.host),
+        false => url.host,
+    };
+    Some(match url.port {
+        None | Some(443) => format!("https://{host}"),
+        Some(port) => format!("https://{host}:{port}"),
+    })
 }
 
 fn lifetime(field: &Field<'_>) -> Option<Duration> {

@@ -13,6 +13,7 @@ mod path;
 mod client_address;
 mod route;
 mod path_trie;
+mod csrf;
 mod authorize;
 mod limit;
 mod own_endpoints;
@@ -49,7 +50,7 @@ use bytes::Bytes;
 use http::{Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
 
-use crate::auth::{Authenticator, Credential, Failure};
+use crate::auth::{Credential, Failure};
 use crate::edge::{Handler, Malformed, PlainPeer, TlsPeer};
 use crate::upstream::UpstreamBody;
 use live::Worker;
@@ -131,13 +132,14 @@ impl Gateway {
                 .map(Answered::Own);
         }
         let route = resolve(live, &intake, record)?;
-        let caller = authenticate(live.authenticator(), &intake, route, record).await?;
+        let caller = authenticate(worker, &intake, route, record).await?;
         let pool = worker.pool(route.settings().upstream);
         let environment = pool.target().settings().environment;
         let authorized = authorize::authorize(intake, route, caller, environment)
             .inspect_err(|denied| count_denial(worker, route, denied))?;
         let admitted = limit::admit(authorized, live.settings())?;
-        forward::forward(admitted, pool, worker.tokens(), record)
+        let session_cookie = live.settings().sessions.cookie.as_ref();
+        forward::forward(admitted, pool, worker.tokens(), session_cookie, record)
             .await
             .map(Answered::Forwarded)
     }
@@ -175,7 +177,7 @@ fn resolve<'a>(
 }
 
 async fn authenticate(
-    authenticator: &Authenticator,
+    worker: &Worker,
     intake: &Intake,
     route: &Route,
     record: &mut Record,
@@ -183,16 +185,45 @@ async fn authenticate(
     if matches!(route.settings().access, Access::Public { .. }) {
         return Ok(Caller::Public);
     }
-    let credential =
-        Credential::extract(&intake.headers, authenticator.form()).map_err(Reason::Credentials)?;
-    record.credential(credential.kind());
-    match authenticator.authenticate(credential).await {
+    let live = worker.live();
+    let credential = shown(live, intake, record).map_err(|reason| {
+        let rejection = Rejection::from(reason);
+        if reason == Reason::Csrf {
+            count_denial(worker, route, &rejection);
+        }
+        rejection
+    })?;
+    match live.authenticator().authenticate(credential).await {
         Ok(principal) => {
             record.caller(&principal);
             Ok(Caller::Known(principal))
         }
         Err(failure) => Err(refusal(failure, route)),
     }
+}
+
+/// The one credential of a request: in a header or, where the config says so, in the session cookie
+/// of a browser that one of our own pages asked.
+fn shown<'a>(
+    live: &'a Live,
+    intake: &'a Intake,
+    record: &mut Record,
+) -> Result<Credential<'a>, Reason> {
+    let (headers, form) = (&intake.headers, live.authenticator().form());
+    let credential = Credential::extract(headers, form).map_err(Reason::Credentials)?;
+    record.credential(credential.kind());
+    let (Credential::Absent, Some(cookie)) = (credential, &live.settings().sessions.cookie) else {
+        return Ok(credential);
+    };
+    let credential = cookie
+        .credential(headers, form)
+        .map_err(Reason::Credentials)?;
+    record.credential(credential.kind());
+    match credential {
+        Credential::Absent => {}
+        _ => csrf::check(intake, &credential, cookie, live.authenticator().csrf())?,
+    }
+    Ok(credential)
 }
 
 fn refusal(failure: Failure, route: &Route) -> Rejection {

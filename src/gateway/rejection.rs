@@ -6,6 +6,7 @@
 
 use http::{HeaderValue, StatusCode};
 
+use super::own_endpoints::Reader;
 use crate::auth::{InvalidCredentials, Refusal, SessionProblem, Unavailable};
 use crate::edge::Malformed;
 use crate::upstream::{RequestBodyFault, UpstreamError};
@@ -18,6 +19,8 @@ pub struct Rejection {
     challenge: Option<HeaderValue>,
     /// `Allow`, for 405.
     allow: Option<HeaderValue>,
+    /// The page elsewhere that may read the answer. Boxed: rare.
+    reader: Option<Box<Reader>>,
 }
 
 /// Why a request is not forwarded.
@@ -27,6 +30,8 @@ pub enum Reason {
     Address,
     /// Two credentials, one header twice, or one that is not well-formed.
     Credentials(InvalidCredentials),
+    /// The session cookie in a request that no page of ours is known to have made.
+    Csrf,
     /// A test key on a live upstream.
     Environment,
     /// An `Expect` other than `100-continue`.
@@ -136,6 +141,7 @@ impl Rejection {
             reason,
             challenge,
             allow: None,
+            reader: None,
         }
     }
 
@@ -145,7 +151,21 @@ impl Rejection {
             reason: Reason::Method,
             challenge: None,
             allow: Some(allow),
+            reader: None,
         }
+    }
+
+    /// The same, and a page elsewhere may read it.
+    pub(super) fn read_by(self, reader: Reader) -> Rejection {
+        Rejection {
+            reader: Some(Box::new(reader)),
+            ..self
+        }
+    }
+
+    /// The page elsewhere that may read it.
+    pub(super) fn reader(&self) -> Option<&Reader> {
+        self.reader.as_deref()
     }
 
     /// Why.
@@ -179,6 +199,7 @@ impl From<Reason> for Rejection {
             reason,
             challenge: None,
             allow: None,
+            reader: None,
         }
     }
 }
@@ -213,7 +234,7 @@ impl Reason {
     /// What the client sees.
     pub const fn answer(self) -> ErrorAnswer {
         match self {
-            Reason::Address | Reason::Environment | Reason::Scope => FORBIDDEN,
+            Reason::Address | Reason::Csrf | Reason::Environment | Reason::Scope => FORBIDDEN,
             Reason::Credentials(_)
             | Reason::Host
             | Reason::Path
@@ -245,6 +266,7 @@ impl Reason {
         match self {
             Reason::Address => "address",
             Reason::Credentials(invalid) => invalid.label(),
+            Reason::Csrf => "csrf",
             Reason::Environment => "environment",
             Reason::Expectation => "expectation",
             Reason::Host => "host",
@@ -281,6 +303,7 @@ const fn session_answer(problem: SessionProblem) -> ErrorAnswer {
         SessionProblem::AllowedIps | SessionProblem::Chained | SessionProblem::Scopes => FORBIDDEN,
         SessionProblem::Body
         | SessionProblem::ContentType
+        | SessionProblem::CookieOff
         | SessionProblem::IdleTimeout
         | SessionProblem::Label
         | SessionProblem::Ttl => BAD_REQUEST,

@@ -89,6 +89,9 @@ fn set_fields_of(rejection: &Rejection, headers: &mut HeaderMap) {
     if let Some(allow) = rejection.allow() {
         headers.insert(ALLOW, allow.clone());
     }
+    if let Some(reader) = rejection.reader() {
+        reader.admit(headers);
+    }
     match rejection.reason().answer().status {
         StatusCode::SERVICE_UNAVAILABLE => {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);

@@ -15,7 +15,7 @@ use crate::id::InteractionId;
 use crate::secret::{Digest, Pepper, Purpose, random_bytes};
 
 /// `__Host-`: only this host can have set it, over TLS (RFC 6265bis §4.1.3.2).
-const COOKIE_NAME: &str = "__Host-pc_int";
+pub const COOKIE_NAME: &str = "__Host-pc_int";
 
 /// One browser, by the value of its cookie. Shared by all its tabs.
 pub(super) struct Browser([u8; 32]);

@@ -46,6 +46,7 @@ mod registry;
 #[cfg(test)]
 mod tests;
 
+pub use browser::COOKIE_NAME as INTERACTION_COOKIE;
 pub use endpoint::{Endpoint, Own, authority_and_path};
 pub use password::{HashedPassword, Passwords};
 pub use redirect::redirect_fault;

@@ -34,21 +34,25 @@ pub(super) const REFRESH_TOKEN: &str = "_rt_";
 pub enum OpaqueKind {
     /// `<prefix>_live_` and `<prefix>_test_`.
     ApiKey(Environment),
+    /// `<prefix>_csess_`: a session that only a cookie carries.
+    CookieSession,
     /// `<prefix>_sess_`.
     Session,
 }
 
 impl OpaqueKind {
-    const ALL: [OpaqueKind; 3] = [
+    const ALL: [OpaqueKind; 4] = [
         OpaqueKind::ApiKey(Environment::Live),
         OpaqueKind::ApiKey(Environment::Test),
         OpaqueKind::Session,
+        OpaqueKind::CookieSession,
     ];
 
     const fn infix(self) -> &'static str {
         match self {
             OpaqueKind::ApiKey(Environment::Live) => "_live_",
             OpaqueKind::ApiKey(Environment::Test) => "_test_",
+            OpaqueKind::CookieSession => "_csess_",
             OpaqueKind::Session => "_sess_",
         }
     }
@@ -175,10 +179,11 @@ impl OpaqueFormat {
 
     /// Whether one of our own credentials, of any kind and in any state, is somewhere in a text.
     pub fn is_within(&self, text: &str) -> bool {
-        const INFIXES: [&str; 6] = [
+        const INFIXES: [&str; 7] = [
             "_live_",
             "_test_",
             "_sess_",
+            "_csess_",
             REFRESH_TOKEN,
             AUTHORIZATION_CODE,
             CLIENT_SECRET,
@@ -279,6 +284,20 @@ mod tests {
         let swapped = minted.secret.expose().replace("_live_", "_test_");
         let test = OpaqueKind::ApiKey(Environment::Test);
         assert_eq!(format().shape(&swapped), Shape::OwnDamaged(test));
+    }
+
+    #[test]
+    fn a_session_of_a_cookie_is_told_from_one_of_a_header() {
+        let minted = format().mint(OpaqueKind::CookieSession);
+        let text = minted.secret.expose();
+        assert_eq!(format().shape(text), Shape::Own(OpaqueKind::CookieSession));
+        assert_eq!(minted.hint, format!("osir_csess_…{}", &text[50..54]));
+        let swapped = text.replace("_csess_", "_sess_");
+        assert_eq!(
+            format().shape(&swapped),
+            Shape::OwnDamaged(OpaqueKind::Session)
+        );
+        assert!(format().is_within(&format!("/x/{text}")));
     }
 
     #[test]

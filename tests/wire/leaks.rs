@@ -20,7 +20,8 @@ impl Drop for Served {
 fn secrets_never_leak() {
     let upstream = Upstream::start();
     let redis = RedisServer::start();
-    let mut setup = Setup::before(upstream.address).extra("plaintext_credentials: revoke\n");
+    let mut setup = Setup::before(upstream.address)
+        .extra("plaintext_credentials: revoke\nsessions: { cookie: {} }\n");
     let password = crate::support::REDIS_PASSWORD;
     setup.store = format!(
         "redis: {{ url: \"{}\", password: {password} }}",
@@ -91,7 +92,19 @@ fn secrets_never_leak() {
     );
     let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.c2VjcmV0LXNpZ25hdHVyZS1ieXRlcw";
     let mut answers = String::new();
+    let mut client = tls.connect();
+    client.send(format!(
+        "POST /auth/sessions HTTP/1.1\r\nhost: api.osir.com\r\nx-api-key: {}\r\ncontent-type: \
+         application/json\r\ncontent-length: 15\r\n\r\n{{\"cookie\":true}}",
+        secrets[0]
+    ));
+    let given = client.answer();
+    let cookie = given.header("set-cookie").expect("a cookie");
+    let cookie = cookie.split(';').next().expect("a pair").to_owned();
+    let session = cookie.split('=').next_back().expect("a token").to_owned();
     for line in [
+        format!("cookie: {cookie}\r\n"),
+        format!("cookie: {cookie}; {cookie}\r\n"),
         format!("x-api-key: {}\r\n", secrets[0]),
         format!("authorization: Bearer {}\r\n", secrets[1]),
         format!("authorization: Bearer {jwt}\r\n"),
@@ -146,6 +159,7 @@ fn secrets_never_leak() {
     assert!(status.success(), "SIGTERM ends it with 0");
     drop(served);
 
+    secrets.push(session);
     secrets.push(jwt.to_owned());
     secrets.push(jwt.rsplit('.').next().expect("a signature").to_owned());
     secrets.push(password.to_owned());

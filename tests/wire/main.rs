@@ -15,6 +15,7 @@ mod leaks;
 mod lifecycle;
 mod matrix;
 mod outage;
+mod session_cookies;
 mod sessions;
 mod tokens;
 mod upstream_faults;

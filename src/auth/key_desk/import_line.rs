@@ -74,8 +74,8 @@ fn check_key(
         Shape::Own(OpaqueKind::ApiKey(environment)) => Ok(Some(environment)),
         Shape::OwnDamaged(OpaqueKind::ApiKey(_)) => Err(KeyProblem::KeyChecksum),
         // Dispatch is by shape (interface.md §3): these would never be looked up as keys.
-        Shape::Own(OpaqueKind::Session)
-        | Shape::OwnDamaged(OpaqueKind::Session)
+        Shape::Own(OpaqueKind::CookieSession | OpaqueKind::Session)
+        | Shape::OwnDamaged(OpaqueKind::CookieSession | OpaqueKind::Session)
         | Shape::Foreign
         | Shape::Jwt => Err(KeyProblem::KeyKind),
         Shape::Opaque => check_foreign(key, checksum).map(|()| None),

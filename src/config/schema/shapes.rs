@@ -180,6 +180,19 @@ struct Sessions {
     /// The longest that may be asked for, at most 24h.
     #[schemars(extend("default" = "12h"))]
     max_ttl: Option<Duration>,
+    /// Lets sessions be given in a cookie, for pages in a browser. Off where it is left out; `{}` is on.
+    cookie: Option<SessionCookie>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct SessionCookie {
+    /// Its name; `__Host-<prefix>_session` where it is left out.
+    #[schemars(regex(pattern = r"^__Host-[A-Za-z0-9_-]{1,64}$"))]
+    name: Option<String>,
+    /// Origins of pages elsewhere on the same site that may use it.
+    #[schemars(length(min = 1))]
+    origins: Option<Vec<String>>,
 }
 
 #[derive(JsonSchema)]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! POST   /auth/sessions           201 {"session_token","session_id",…}   by a key or an access token
+//!                                 201 {"csrf_token","session_id",…}       and Set-Cookie, if so wished
 //! GET    /auth/sessions           200 {"sessions":[…],"next":…}           its own sessions
 //! DELETE /auth/sessions           200 {"ended":3}                         all of them
 //! GET    /auth/sessions/{id}      200 {"session_id",…}                    one of them
@@ -11,32 +12,35 @@
 //! ```
 //!
 //! Invariants: a session sees and ends only itself; who did not give a session is told that there is
-//! none; a body is JSON by its content type, so that no HTML form can send one.
+//! none; a body is JSON by its content type, so that no HTML form can send one; a session that a
+//! cookie carries is made anew for each cookie, and its token is in no body.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{HeaderValue, SET_COOKIE};
 use http::{Method, Response, StatusCode};
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::super::authorize::Caller;
 use super::super::live::Worker;
 use super::super::record::Record;
-use super::super::{Intake, Reason, Rejection, authenticate};
+use super::super::{Intake, Reason, Rejection, authenticate, count_denial, csrf};
 use super::{json, read};
 use crate::auth::{
-    KeyDesk, NewSessionRequest, Principal, SessionError, SessionProblem, Unavailable,
-    parse_allowed_ip,
+    Credential, KeyDesk, NewSessionRequest, Principal, SessionCookie, SessionError, SessionForm,
+    SessionProblem, Unavailable,
 };
 use crate::id::SessionId;
 use crate::media_type;
 use crate::observe::Actor;
-use crate::scope::{Scope, ScopeSet};
 use crate::store::{Cursor, SessionOwner, SessionParent, SessionRecord};
+
+mod wire;
+
+use wire::{Ended, Given, Listed, Seen, ShownBy, View, Wish};
 
 /// What there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,59 +57,6 @@ pub(in crate::gateway) enum Resource {
 
 /// The longest body, in bytes.
 const BODY: usize = 16 * 1024;
-
-/// The body of `POST`. Durations are in seconds.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wish {
-    #[serde(default)]
-    scopes: Option<Vec<String>>,
-    #[serde(default)]
-    ttl: Option<u64>,
-    #[serde(default)]
-    idle_timeout: Option<u64>,
-    #[serde(default)]
-    allowed_ips: Vec<String>,
-    #[serde(default)]
-    label: String,
-}
-
-/// The answer to `POST`: the only form in which a session token leaves the gateway.
-#[derive(Serialize)]
-struct Given<'a> {
-    session_token: &'a str,
-    token_type: &'static str,
-    expires_in: u64,
-    #[serde(flatten)]
-    session: View<'a>,
-}
-
-/// One session, for reading.
-#[derive(Serialize)]
-struct View<'a> {
-    session_id: &'a SessionId,
-    scopes: &'a ScopeSet,
-    created_at: String,
-    expires_at: String,
-    idle_timeout: Option<u64>,
-    ended_at: Option<String>,
-    allowed_ips: &'a [ipnet::IpNet],
-    label: &'a str,
-    hint: &'a str,
-}
-
-/// One page of a list.
-#[derive(Serialize)]
-struct Listed<'a> {
-    sessions: Vec<View<'a>>,
-    next: Option<&'a str>,
-}
-
-/// How many were ended.
-#[derive(Serialize)]
-struct Ended {
-    ended: usize,
-}
 
 /// Sessions in one page.
 const PAGE: usize = 100;
@@ -126,7 +77,7 @@ impl Resource {
         }
     }
 
-    fn allow(&self) -> &'static str {
+    pub(super) fn allow(&self) -> &'static str {
         match self {
             Resource::All => "DELETE, GET, POST",
             Resource::Current | Resource::One(_) | Resource::Unknown => "DELETE, GET",
@@ -161,11 +112,11 @@ impl Resource {
         intake: Intake,
         record: &mut Record,
     ) -> Result<Response<Bytes>, Rejection> {
-        let (live, route) = (worker.live(), worker.live().session_route());
+        let route = worker.live().session_route();
         record.route(route);
         let method = intake.method.clone();
         self.takes(&method)?;
-        let caller = authenticate(live.authenticator(), &intake, route, record).await?;
+        let caller = authenticate(worker, &intake, route, record).await?;
         let Caller::Known(principal) = caller else {
             return Err(Reason::Internal.into());
         };
@@ -178,16 +129,24 @@ impl Resource {
             worker,
             principal,
             address: intake.client(),
+            cookie: ByCookie::of(worker, &intake),
         };
-        Ok(match (self, method) {
-            (Resource::All, Method::POST) => visit.give(intake).await?,
-            (Resource::All, Method::GET) => visit.list(intake.query()).await?,
-            (Resource::All, _) => visit.end_all().await?,
-            (Resource::Current, Method::GET) => shown(&visit.current().await?),
-            (Resource::Current, _) => visit.end(visit.current().await?.id).await?,
-            (Resource::One(id), Method::GET) => shown(&visit.one(id).await?),
-            (Resource::One(id), _) => visit.end(visit.one(id).await?.id).await?,
-            (Resource::Unknown, _) => return Err(Reason::NotFound.into()),
+        let answer = match (self, method) {
+            (Resource::All, Method::POST) => visit.give(intake).await,
+            (Resource::All, Method::GET) => visit.list(intake.query()).await,
+            (Resource::All, _) => visit.end_all().await,
+            (Resource::Current, Method::GET) => visit.show(Which::Current).await,
+            (Resource::Current, _) => visit.end(Which::Current).await,
+            (Resource::One(id), Method::GET) => visit.show(Which::One(id)).await,
+            (Resource::One(id), _) => visit.end(Which::One(id)).await,
+            (Resource::Unknown, _) => Err(Reason::NotFound),
+        };
+        answer.map_err(|reason| {
+            let rejection = Rejection::from(reason);
+            if reason == Reason::Csrf {
+                count_denial(worker, route, &rejection);
+            }
+            rejection
         })
     }
 }
@@ -197,13 +156,51 @@ struct Visit<'a> {
     worker: &'a Worker,
     principal: Principal,
     address: IpAddr,
+    /// Where a cookie is what it came by.
+    cookie: Option<ByCookie<'a>>,
+}
+
+/// What a page is told whose cookie came along.
+struct ByCookie<'a> {
+    cookie: &'a SessionCookie,
+    csrf_token: String,
+}
+
+/// A session that is asked for.
+enum Which {
+    /// The one that the caller shows.
+    Current,
+    /// One that the caller gave, or that it is.
+    One(SessionId),
+}
+
+impl<'a> ByCookie<'a> {
+    /// `None` where a header won, or there is no cookie.
+    fn of(worker: &'a Worker, intake: &Intake) -> Option<ByCookie<'a>> {
+        let live = worker.live();
+        let cookie = live.settings().sessions.cookie.as_ref()?;
+        let authenticator = live.authenticator();
+        match cookie.credential(&intake.headers, authenticator.form()) {
+            Ok(Credential::Session(session)) => Some(ByCookie {
+                cookie,
+                csrf_token: authenticator.csrf().token(session),
+            }),
+            _ => None,
+        }
+    }
 }
 
 impl Visit<'_> {
     async fn give(&self, intake: Intake) -> Result<Response<Bytes>, Reason> {
+        let live = self.worker.live();
+        let cookie = live.settings().sessions.cookie.as_ref();
+        let wanted = cookie.map(|cookie| csrf::check_cookie_is_wanted(&intake, cookie));
         let wish = wish(intake, self.worker).await?;
-        let (principal, actor) = (self.principal.clone(), self.actor());
-        let settings = self.worker.live().settings().sessions.clone();
+        if wish.form == SessionForm::Cookie {
+            wanted.transpose()?;
+        }
+        let (principal, actor, form) = (self.principal.clone(), self.actor(), wish.form);
+        let settings = live.settings().sessions.clone();
         let desk = self.desk();
         let given = self.done(async move {
             let desk = desk.sessions();
@@ -211,13 +208,32 @@ impl Visit<'_> {
             Ok((record, token))
         });
         let (session, token) = given.await?;
-        let given = Given {
-            session_token: token.expose(),
-            token_type: "Bearer",
-            expires_in: session.expires_at.since(session.created_at).as_secs(),
-            session: View::from(&session),
+        let life = session.expires_at.since(session.created_at);
+        let csrf_token = live.authenticator().csrf().token(token.expose());
+        let answer = |shown_by| {
+            let given = Given {
+                shown_by,
+                expires_in: life.as_secs(),
+                session: View::from(&session),
+            };
+            json(StatusCode::CREATED, &given)
         };
-        Ok(json(StatusCode::CREATED, &given))
+        match (form, cookie) {
+            (SessionForm::Cookie, Some(cookie)) => {
+                let mut answer = answer(ShownBy::Cookie {
+                    csrf_token: &csrf_token,
+                });
+                let set = cookie.set(&token, life);
+                answer.headers_mut().insert(SET_COOKIE, set);
+                Ok(answer)
+            }
+            // The desk gives none where there is no cookie.
+            (SessionForm::Cookie, None) => Err(Reason::Internal),
+            (SessionForm::Bearer, _) => Ok(answer(ShownBy::Bearer {
+                session_token: token.expose(),
+                token_type: "Bearer",
+            })),
+        }
     }
 
     async fn list(&self, query: Option<&str>) -> Result<Response<Bytes>, Reason> {
@@ -249,7 +265,23 @@ impl Visit<'_> {
             .await
     }
 
-    /// One that the caller gave, or that it is.
+    async fn find(&self, which: Which) -> Result<SessionRecord, Reason> {
+        match which {
+            Which::Current => self.current().await,
+            Which::One(id) => self.one(id).await,
+        }
+    }
+
+    async fn show(&self, which: Which) -> Result<Response<Bytes>, Reason> {
+        let session = self.find(which).await?;
+        let by = self.cookie.as_ref();
+        let seen = Seen {
+            csrf_token: by.map(|by| by.csrf_token.as_str()),
+            session: View::from(&session),
+        };
+        Ok(json(StatusCode::OK, &seen))
+    }
+
     async fn one(&self, id: SessionId) -> Result<SessionRecord, Reason> {
         if self.principal.session_id().as_ref() == Some(&id) {
             return self.current().await;
@@ -262,12 +294,17 @@ impl Visit<'_> {
             .await
     }
 
-    async fn end(&self, id: SessionId) -> Result<Response<Bytes>, Reason> {
+    async fn end(&self, which: Which) -> Result<Response<Bytes>, Reason> {
+        let id = self.find(which).await?.id;
         let (actor, desk) = (self.actor(), self.desk());
         self.done(async move { desk.sessions().end(&id, actor).await })
             .await?;
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
+        // Who came by a cookie can only have ended the session in it.
+        if let Some(by) = &self.cookie {
+            response.headers_mut().insert(SET_COOKIE, by.cookie.clear());
+        }
         Ok(response)
     }
 
@@ -326,47 +363,6 @@ fn after(query: Option<&str>) -> Result<Option<Cursor>, Reason> {
     let cursor = query.strip_prefix("after=").filter(plain);
     let cursor = cursor.ok_or(Reason::Session(SessionProblem::Body))?;
     Ok(Some(Cursor::new(cursor)))
-}
-
-impl TryFrom<Wish> for NewSessionRequest {
-    type Error = SessionProblem;
-
-    fn try_from(wish: Wish) -> Result<NewSessionRequest, SessionProblem> {
-        let scopes = wish.scopes.map(|names| {
-            let scopes = names.iter().map(|name| Scope::parse(name));
-            scopes.collect::<Result<ScopeSet, _>>()
-        });
-        let nets = wish.allowed_ips.iter().map(|text| parse_allowed_ip(text));
-        Ok(NewSessionRequest {
-            scopes: scopes.transpose().map_err(|_| SessionProblem::Body)?,
-            ttl: wish.ttl.map(Duration::from_secs),
-            idle_timeout: wish.idle_timeout.map(Duration::from_secs),
-            allowed_ips: nets
-                .collect::<Result<_, _>>()
-                .map_err(|_| SessionProblem::Body)?,
-            label: wish.label,
-        })
-    }
-}
-
-impl<'a> From<&'a SessionRecord> for View<'a> {
-    fn from(session: &'a SessionRecord) -> View<'a> {
-        View {
-            session_id: &session.id,
-            scopes: &session.scopes,
-            created_at: session.created_at.to_string(),
-            expires_at: session.expires_at.to_string(),
-            idle_timeout: session.idle_timeout.map(|idle| idle.as_secs()),
-            ended_at: session.ended_at.map(|at| at.to_string()),
-            allowed_ips: &session.allowed_ips,
-            label: &session.label,
-            hint: &session.hint,
-        }
-    }
-}
-
-fn shown(session: &SessionRecord) -> Response<Bytes> {
-    json(StatusCode::OK, &View::from(session))
 }
 
 /// What a failure at the desk is to the client.
