@@ -100,6 +100,8 @@ pub enum Purpose {
     Answers,
     /// Binding a form to the browser it was shown to.
     Forms,
+    /// Binding the operator's answer to a login to the browser that it was given to.
+    LoginVerifiers,
     /// The MAC inside refresh tokens.
     RefreshTokens,
     /// Sealing private keys at rest.
@@ -111,6 +113,7 @@ impl Purpose {
         match self {
             Purpose::Answers => b"answers",
             Purpose::Forms => b"forms",
+            Purpose::LoginVerifiers => b"login verifiers",
             Purpose::RefreshTokens => b"refresh tokens",
             Purpose::Sealing => b"sealing",
         }
