@@ -102,6 +102,8 @@ pub enum Purpose {
     CsrfTokens,
     /// Binding a form to the browser it was shown to.
     Forms,
+    /// Binding the operator's answer to a login to the browser that it was given to.
+    LoginVerifiers,
     /// The MAC inside refresh tokens.
     RefreshTokens,
     /// Sealing private keys at rest.
@@ -114,6 +116,7 @@ impl Purpose {
             Purpose::Answers => b"answers",
             Purpose::CsrfTokens => b"csrf tokens",
             Purpose::Forms => b"forms",
+            Purpose::LoginVerifiers => b"login verifiers",
             Purpose::RefreshTokens => b"refresh tokens",
             Purpose::Sealing => b"sealing",
         }

@@ -5,6 +5,8 @@
 mod broken_store;
 #[path = "admin/house.rs"]
 mod house;
+#[path = "admin/logins.rs"]
+mod logins;
 #[path = "admin/registry.rs"]
 mod registry;
 

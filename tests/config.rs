@@ -633,7 +633,8 @@ fn everything() -> [Value; 2] {
             "token_host": "api.test.example", "access_token_ttl": "5m",
             "refresh_token": { "idle": "1d", "absolute": "2d", "grace": "0s" },
             "signing_algorithm": "RS256", "default_scopes": ["test:read"],
-            "documentation": "https://test.example/docs", "login": "builtin",
+            "documentation": "https://test.example/docs",
+            "login": { "delegated": { "url": "https://login.test.example/start?theme=dark" } },
         },
         "trusted_proxies": ["10.0.0.0/8", "::1"],
         "limits": {

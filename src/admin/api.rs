@@ -27,10 +27,10 @@ use super::wire::{
     BodyProblem, CreatedKey, ExplainBody, KeyDetails, KeyList, KeyView, NewKeyBody, Revocation,
     RevokedKey, RotateKeyBody, RotatedKeyView,
 };
-use super::{AdminAddress, AdminError, clients, sessions, signing_keys, tokens, users};
+use super::{AdminAddress, AdminError, clients, logins, sessions, signing_keys, tokens, users};
 use crate::auth::{Import, KeyDesk, KeyError, NewKeyRequest};
 use crate::id::KeyId;
-use crate::oauth::Registry;
+use crate::oauth::{LoginDesk, Registry};
 use crate::observe::Actor;
 use crate::policy::ExplainRequest;
 use crate::secret::Secret;
@@ -87,6 +87,7 @@ impl AdminListener {
         let api = Api {
             door: self.door,
             registry: Registry::beside(&desk),
+            logins: LoginDesk::beside(&desk),
             desk,
             gateway,
         };
@@ -123,6 +124,7 @@ struct Api {
     door: Door,
     desk: Arc<KeyDesk>,
     registry: Registry,
+    logins: LoginDesk,
     gateway: Arc<dyn LiveGateway>,
 }
 
@@ -133,6 +135,7 @@ enum Resource {
     Import,
     Key(KeyId),
     Keys,
+    Logins(logins::Resource),
     Reload,
     Revoke(KeyId),
     Rotate(KeyId),
@@ -155,6 +158,7 @@ impl Resource {
             ["v1", "keys", id] => key(id).map(Resource::Key),
             ["v1", "keys", id, "revoke"] => key(id).map(Resource::Revoke),
             ["v1", "keys", id, "rotate"] => key(id).map(Resource::Rotate),
+            ["v1", "logins", rest @ ..] => logins::Resource::parse(rest).map(Resource::Logins),
             ["v1", "sessions", rest @ ..] => {
                 sessions::Resource::parse(rest).map(Resource::Sessions)
             }
@@ -199,6 +203,12 @@ impl Api {
             (Resource::Key(id), &Method::GET) => self.show(&id).await,
             (Resource::Keys, &Method::GET) => self.list(request.uri().query()).await,
             (Resource::Keys, &Method::POST) => self.create(actor, request).await,
+            (Resource::Logins(resource), _) => {
+                let server = self.gateway.authorization_server();
+                resource
+                    .carry_out(&self.logins, server, actor, request)
+                    .await
+            }
             (Resource::Reload, &Method::POST) => self.reload().await,
             (Resource::Revoke(id), &Method::POST) => self.revoke(actor, &id).await,
             (Resource::Rotate(id), &Method::POST) => self.rotate(actor, &id, request).await,

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::oauth::OAuthSettings;
 use crate::policy::ExplainRequest;
 
 /// The running gateway, seen by an operator.
@@ -22,6 +23,9 @@ pub trait LiveGateway: Send + Sync + 'static {
 
     /// Whether this instance should get traffic.
     fn readiness(&self) -> Readiness;
+
+    /// How the authorization server is set up now, if there is one.
+    fn authorization_server(&self) -> Option<OAuthSettings>;
 
     /// The public key set (RFC 7517) of the tokens that tell upstreams who calls.
     fn internal_jwks(&self) -> Value;

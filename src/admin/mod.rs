@@ -16,6 +16,7 @@ mod clients;
 mod door;
 mod listener;
 mod live;
+mod logins;
 mod page;
 mod problem;
 mod process;
@@ -33,6 +34,7 @@ pub use clients::{
     ClientList, ClientView, CreatedClient, RotateClientBody, RotatedClientView, SecretView,
 };
 pub use live::{LiveGateway, NotReady, Readiness};
+pub use logins::{AcceptLoginBody, AnsweredLoginView, LoginView, RejectLoginBody, ScopeView};
 pub use sessions::{EndedSessions, SessionList, SessionSelection, SessionView};
 pub use signing_keys::{
     RotateSigningKeyBody, RotatedSigningKeyView, SigningKeyList, SigningKeyStanding, SigningKeyView,

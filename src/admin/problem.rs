@@ -7,7 +7,7 @@ use http_body_util::Full;
 use super::listener::json;
 use super::wire::BodyProblem;
 use crate::auth::{ImportStopped, KeyError, SessionError, SigningKeyError, TokenError};
-use crate::oauth::RegistryError;
+use crate::oauth::{LoginError, RegistryError};
 
 /// Why an admin request is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,8 @@ pub(super) enum AdminProblem {
     Import(#[from] ImportStopped),
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Login(#[from] LoginError),
     #[error("this resource answers {0}")]
     Method(&'static str),
     #[error("there is no such resource")]
@@ -54,6 +56,7 @@ impl AdminProblem {
             | AdminProblem::BodyBroken
             | AdminProblem::Query(_)
             | AdminProblem::Key(KeyError::Problem(_))
+            | AdminProblem::Login(LoginError::Problem(_))
             | AdminProblem::Registry(RegistryError::Problem(_))
             | AdminProblem::Session(SessionError::Problem(_))
             | AdminProblem::SigningKey(SigningKeyError::NoServer)
@@ -65,6 +68,7 @@ impl AdminProblem {
             AdminProblem::Host => (StatusCode::MISDIRECTED_REQUEST, "misdirected_request"),
             AdminProblem::Import(_)
             | AdminProblem::Key(KeyError::Store(_))
+            | AdminProblem::Login(LoginError::Store(_))
             | AdminProblem::Registry(RegistryError::Hashing | RegistryError::Store(_))
             | AdminProblem::Session(SessionError::Store(_))
             | AdminProblem::SigningKey(SigningKeyError::Make | SigningKeyError::Store(_))
@@ -72,6 +76,7 @@ impl AdminProblem {
                 (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
             }
             AdminProblem::Key(KeyError::Unknown(_))
+            | AdminProblem::Login(LoginError::NotDelegated | LoginError::Unknown)
             | AdminProblem::Path
             | AdminProblem::Registry(
                 RegistryError::UnknownClient(_) | RegistryError::UnknownUser(_),
@@ -80,9 +85,11 @@ impl AdminProblem {
             | AdminProblem::Tokens(TokenError::UnknownGrant(_)) => {
                 (StatusCode::NOT_FOUND, "not_found")
             }
-            AdminProblem::SigningKey(SigningKeyError::Conflict) => {
+            AdminProblem::Login(LoginError::AnsweredOtherwise)
+            | AdminProblem::SigningKey(SigningKeyError::Conflict) => {
                 (StatusCode::CONFLICT, "conflict")
             }
+            AdminProblem::Login(LoginError::Expired) => (StatusCode::GONE, "expired"),
             AdminProblem::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             AdminProblem::Reload(_) => (StatusCode::UNPROCESSABLE_ENTITY, "config_not_valid"),
             AdminProblem::Token => (StatusCode::UNAUTHORIZED, "unauthorized"),

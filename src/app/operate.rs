@@ -20,6 +20,7 @@ use crate::auth::{KeyDesk, Lease};
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::gateway::GatewayParts;
+use crate::oauth::OAuthSettings;
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditOutcome, Metrics};
 use crate::policy::{self, ExplainRequest};
 use crate::secret::Secret;
@@ -248,6 +249,11 @@ impl LiveGateway for Operations {
 
     async fn reload(&self) -> Result<(), String> {
         Operations::reload(self).await
+    }
+
+    fn authorization_server(&self) -> Option<OAuthSettings> {
+        let live = self.gateway.live.load();
+        live.authorization_server().cloned()
     }
 
     fn internal_jwks(&self) -> Value {

@@ -165,6 +165,7 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
             catalogue: &catalogue,
             issuers: issuers.as_deref(),
             credentials: credentials.as_ref(),
+            listeners: listeners.as_ref(),
         },
     );
     let trusted_proxies = root.or("trusted_proxies", Vec::new(), |list| {

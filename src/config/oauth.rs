@@ -6,13 +6,15 @@
 use std::time::Duration;
 
 use crate::auth::{CredentialSettings, IssuerSettings, JwksSource};
-use crate::oauth::{OAuthSettings, RefreshSettings, authority_and_path};
+use crate::oauth::{LoginMode, LoginPage, OAuthSettings, RefreshSettings, authority_and_path};
 use crate::scope::ScopeSet;
 use crate::store::SigningAlgorithm;
 
 use super::catalogue::Catalogue;
 use super::field::{Field, Section};
 use super::issuers::issuer_name;
+use super::listen::Listeners;
+use super::node::Value;
 use super::report::quoted;
 use super::url::is_host_name;
 
@@ -28,6 +30,7 @@ pub(super) struct Around<'a> {
     pub(super) catalogue: &'a Catalogue<'a>,
     pub(super) issuers: Option<&'a [IssuerSettings]>,
     pub(super) credentials: Option<&'a CredentialSettings>,
+    pub(super) listeners: Option<&'a Listeners>,
 }
 
 /// Reads `oauth`.
@@ -77,10 +80,9 @@ fn oauth(
         scopes.map(ScopeSet::from_iter)
     });
     let documentation = section.optional("documentation", page);
-    let login = section.or("login", (), |field| field.word(&[("builtin", ())]));
+    let login = section.or("login", LoginMode::Builtin, |field| login(field, around));
     let issuer = issuer?;
     let resources = builtin?.audiences.clone();
-    login?;
     Some(OAuthSettings {
         authorize_host: authorize_host?.unwrap_or_else(|| host_of(&issuer)),
         token_host: token_host?.unwrap_or_else(|| {
@@ -98,7 +100,39 @@ fn oauth(
         default_scopes: default_scopes?,
         documentation: documentation?,
         realm: around.credentials?.realm.clone(),
+        login: login?,
     })
+}
+
+fn login(field: &Field<'_>, around: &Around<'_>) -> Option<LoginMode> {
+    const HINT: &str = "write builtin, or { delegated: { url: https://login.example/ } }";
+    match field.value() {
+        Value::Text(text) if text == "builtin" => Some(LoginMode::Builtin),
+        Value::Text(text) => field.refuse(format!("unknown value {}", quoted(text)), HINT),
+        _ => {
+            let url = "add url: https://login.example/";
+            let page = field.section(|section| {
+                section.required("delegated", HINT, |delegated| {
+                    delegated.section(|section| section.required("url", url, login_page))
+                })
+            })?;
+            match around.listeners {
+                Some(listeners) if listeners.admin.is_none() => field.refuse(
+                    "nothing could answer the logins: the admin API is off",
+                    "set listen.admin, or write builtin",
+                ),
+                _ => Some(LoginMode::Delegated(page)),
+            }
+        }
+    }
+}
+
+fn login_page(field: &Field<'_>) -> Option<LoginPage> {
+    field.url("https://host/path")?;
+    match LoginPage::parse(field.text()?) {
+        Ok(page) => Some(page),
+        Err(fault) => field.refuse(fault.to_string(), "write it as https://host/path"),
+    }
 }
 
 fn issuer_of(field: &Field<'_>, builtin: Option<&IssuerSettings>) -> Option<String> {

@@ -18,7 +18,7 @@ use super::request_id::RequestIds;
 use super::{Access, Challenging, GatewaySettings, Route, RouteConflict, RouteTable};
 use crate::auth::{Authenticator, KeyDesk};
 use crate::clock::Clock;
-use crate::oauth::AuthorizationServer;
+use crate::oauth::{AuthorizationServer, OAuthSettings};
 use crate::observe::{AccessLogSink, AuditLog, Metrics};
 use crate::token::InternalTokenSigner;
 use crate::upstream::{Pool, Target, TargetError, UpstreamSettings};
@@ -106,6 +106,11 @@ impl Live {
     /// The authorization server's endpoints, if there is one.
     pub(super) fn oauth(&self) -> Option<&OAuthEndpoints> {
         self.oauth.as_ref()
+    }
+
+    /// How the authorization server is set up, if there is one.
+    pub fn authorization_server(&self) -> Option<&OAuthSettings> {
+        self.oauth.as_ref().map(OAuthEndpoints::settings)
     }
 
     /// What verifies credentials.

@@ -3,6 +3,8 @@
 //! Invariant: what is wrong before client and redirect URI are known to belong together is told on
 //! a page; what is wrong after that goes back to the client.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::AuthorizationServer;
@@ -25,7 +27,25 @@ pub(super) struct AuthorizationRequest {
     pub(super) scopes: ScopeSet,
     pub(super) resource: Option<String>,
     pub(super) challenge: Option<String>,
+    /// For the operator's login page.
+    #[serde(default, skip_serializing_if = "LoginHints::is_empty")]
+    pub(super) hints: LoginHints,
 }
+
+/// What a client says for a login page (OpenID Connect Core §3.1.2.1), as it said it: nothing of
+/// it is checked but that it is short and has no control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LoginHints(BTreeMap<String, String>);
+
+const HINTS: [&str; 5] = [
+    "acr_values",
+    "login_hint",
+    "max_age",
+    "prompt",
+    "ui_locales",
+];
+const HINT_CHARS: usize = 256;
 
 /// What is told to the user, because there is nobody else whom it could be told.
 #[derive(Debug)]
@@ -117,7 +137,22 @@ pub(super) fn check(
         scopes,
         resource,
         challenge,
+        hints: hints(server, form),
     })
+}
+
+/// Where nobody would hear them they are not kept.
+fn hints(server: &AuthorizationServer, form: &Form) -> LoginHints {
+    if !server.settings.login.is_delegated() {
+        return LoginHints::default();
+    }
+    let fits =
+        |value: &&str| value.chars().count() <= HINT_CHARS && !value.chars().any(char::is_control);
+    let said = |name: &str| {
+        let value = form.get(name).filter(fits)?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    LoginHints(HINTS.into_iter().filter_map(said).collect())
 }
 
 /// RFC 7636 §4.3, and only S256: a missing method means `plain`.
@@ -160,6 +195,17 @@ fn scopes(
     match !asked.is_empty() && asked.is_subset_of(allowed) && asked.names().all(known) {
         true => Ok(asked),
         false => Err(INVALID),
+    }
+}
+
+impl LoginHints {
+    /// What was said under a name: `acr_values`, `login_hint`, `max_age`, `prompt`, `ui_locales`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -16,7 +16,7 @@ use super::endpoint::interaction_path;
 use super::form::Form;
 use super::page::{self, Notice};
 use super::redirect::RegisteredRedirect;
-use super::{AuthorizationServer, OwnRequest, answer};
+use super::{AuthorizationServer, LoginChallenge, LoginMode, OwnRequest, answer};
 use crate::id::InteractionId;
 use crate::store::{InteractionRecord, InteractionState};
 
@@ -71,9 +71,20 @@ async fn begin(
     let browser = Browser::of(&request.headers).unwrap_or_else(Browser::new);
     let now = server.parts.clock.now();
     let id = InteractionId::random();
+    let (challenge, location) = match &server.settings.login {
+        LoginMode::Builtin => {
+            let path = HeaderValue::try_from(interaction_path(&id)).map_err(|_| FAILED)?;
+            (None, path)
+        }
+        LoginMode::Delegated(page) => {
+            let challenge = LoginChallenge::of(&id);
+            (Some(challenge.digest()), page.location(&challenge))
+        }
+    };
     let record = InteractionRecord {
-        id: id.clone(),
+        id,
         browser: browser.digest(),
+        challenge,
         client: asking.client.id.clone(),
         request: serde_json::to_string(checked).map_err(|_| FAILED)?,
         created_at: now,
@@ -85,8 +96,7 @@ async fn begin(
         tracing::warn!(cause, "an interaction could not be kept");
         return Err(Refused::bare("temporarily_unavailable"));
     }
-    let path = HeaderValue::try_from(interaction_path(&id)).map_err(|_| FAILED)?;
-    let mut response = go_to(request, path);
+    let mut response = go_to(request, location);
     response.headers_mut().insert(SET_COOKIE, browser.cookie());
     Ok(response)
 }

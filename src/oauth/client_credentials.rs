@@ -3,6 +3,7 @@
 use super::AuthorizationServer;
 use super::form::Form;
 use super::issue::{Issuance, Issued};
+use super::login_desk::CLIENT_SUBJECT;
 use super::problem::Problem;
 use super::token::{resource, scopes};
 use crate::scope::ScopeSet;
@@ -26,7 +27,7 @@ pub(super) fn issue(
     };
     let access = Issuance {
         // Prefixed, so that no client can be taken for a user (RFC 9700 §4.15).
-        subject: format!("client:{}", client.id),
+        subject: format!("{CLIENT_SUBJECT}{}", client.id),
         client: client.id.clone(),
         account: client.settings.account.clone(),
         scopes,
@@ -34,6 +35,7 @@ pub(super) fn issue(
         family: None,
         auth_time: None,
         acr: None,
+        amr: Vec::new(),
     };
     server.issue(access, None)
 }

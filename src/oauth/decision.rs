@@ -21,7 +21,7 @@ use crate::scope::ScopeSet;
 use crate::secret::{Pepper, Purpose, Secret};
 use crate::store::{
     AdvanceInteraction, ClientKind, ClientRecord, CodeState, Consent, CreateGrant, Decision,
-    GrantRecord, GrantStanding, InteractionState, Login,
+    GrantRecord, GrantStanding, InteractionState, Login, RejectReason,
 };
 use crate::token::OpaqueFormat;
 
@@ -29,9 +29,10 @@ use crate::token::OpaqueFormat;
 const CODE: Duration = Duration::from_secs(60);
 
 /// What a decision comes to.
-enum Ending {
+pub(super) enum Ending {
     Code(Secret),
     Denied,
+    Rejected(RejectReason),
 }
 
 /// Takes a decision.
@@ -76,7 +77,8 @@ fn to_page(request: &OwnRequest, id: &InteractionId) -> Response<Bytes> {
     go_to(request, path.expect("an id is visible ASCII"))
 }
 
-fn end(
+/// Sends the browser to the client, or tells on a page why not.
+pub(super) fn end(
     server: &AuthorizationServer,
     request: &OwnRequest,
     opened: &Opened,
@@ -90,6 +92,10 @@ fn end(
         Ok(Ending::Denied) => {
             let denied = [("error", "access_denied")];
             send_back(server, request, redirect, state, &denied)
+        }
+        Ok(Ending::Rejected(reason)) => {
+            let rejected = [("error", reason.code())];
+            send_back(server, request, redirect, state, &rejected)
         }
         Err(Notice::Unavailable) => {
             let later = [("error", "temporarily_unavailable")];
@@ -122,7 +128,8 @@ pub(super) fn granted(opened: &Opened, login: &Login) -> ScopeSet {
         .intersection(&login.scopes)
 }
 
-async fn allow(
+/// Makes the grant and its code, and decides the interaction.
+pub(super) async fn allow(
     server: &AuthorizationServer,
     opened: &Opened,
     login: &Login,
@@ -161,9 +168,10 @@ async fn allow(
     }
 }
 
-/// So that the same is not asked again. If that fails, it is asked again.
+/// So that the same is not asked again. If that fails, it is asked again. What the operator's page
+/// has asked is the page's to remember.
 async fn remember(server: &AuthorizationServer, opened: &Opened, login: &Login, scopes: ScopeSet) {
-    if !may_remember(&opened.client) {
+    if server.settings.login.is_delegated() || !may_remember(&opened.client) {
         return;
     }
     let (store, now) = (&server.parts.store, server.parts.clock.now());
@@ -176,7 +184,7 @@ async fn remember(server: &AuthorizationServer, opened: &Opened, login: &Login, 
 
 /// The same code once more, while nobody has used it: a client that got it twice and redeemed it
 /// twice would lose its grant.
-async fn same_again(
+pub(super) async fn same_again(
     server: &AuthorizationServer,
     opened: &Opened,
     login: &Login,
@@ -211,6 +219,7 @@ fn grant_record(
         resource: asked.resource.clone(),
         auth_time: login.auth_time,
         acr: login.acr.clone(),
+        amr: login.amr.clone(),
         created_at: now,
         expires_at: now.plus(server.settings.refresh.absolute),
         standing: GrantStanding::Pending,
@@ -285,6 +294,7 @@ mod tests {
                 scopes: ScopeSet::empty(),
                 auth_time: Timestamp::from_secs(1),
                 acr: None,
+                amr: Vec::new(),
             };
             let made = Made::from(&pepper, &format, &id, &login);
             assert_eq!(format.grant_of_code(made.code.expose()), Some(made.grant));

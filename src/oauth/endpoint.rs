@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::id::InteractionId;
 
-use super::OAuthSettings;
+use super::{LoginMode, OAuthSettings};
 
 /// An endpoint of the authorization server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum Endpoint {
     Metadata,
     /// `/.well-known/oauth-protected-resource` (RFC 9728).
     ResourceMetadata,
+    /// `/oauth/interaction/{id}/resume`: where the operator's login page sends the browser back to.
+    Resume,
     /// `/oauth/revoke` (RFC 7009).
     Revoke,
     /// `/oauth/token` (RFC 6749 §3.2).
@@ -44,7 +46,7 @@ pub struct Own {
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Endpoint; 10] = [
+    pub const ALL: [Endpoint; 11] = [
         Endpoint::Authorize,
         Endpoint::Decision,
         Endpoint::Interaction,
@@ -53,6 +55,7 @@ impl Endpoint {
         Endpoint::Login,
         Endpoint::Metadata,
         Endpoint::ResourceMetadata,
+        Endpoint::Resume,
         Endpoint::Revoke,
         Endpoint::Token,
     ];
@@ -68,6 +71,7 @@ impl Endpoint {
             Endpoint::Login => "own:oauth-login",
             Endpoint::Metadata => "own:oauth-metadata",
             Endpoint::ResourceMetadata => "own:oauth-resource-metadata",
+            Endpoint::Resume => "own:oauth-resume",
             Endpoint::Revoke => "own:oauth-revoke",
             Endpoint::Token => "own:oauth-token",
         }
@@ -82,7 +86,24 @@ impl Endpoint {
                 "GET, HEAD, OPTIONS"
             }
             Endpoint::Decision | Endpoint::Introspect | Endpoint::Login => "POST",
+            // It carries something out, so not HEAD.
+            Endpoint::Resume => "GET",
             Endpoint::Revoke | Endpoint::Token => "POST, OPTIONS",
+        }
+    }
+
+    /// Whether it is there, whoever logs users in.
+    pub(super) const fn is_for(self, login: &LoginMode) -> bool {
+        match self {
+            Endpoint::Decision | Endpoint::Interaction | Endpoint::Login => !login.is_delegated(),
+            Endpoint::Resume => login.is_delegated(),
+            Endpoint::Authorize
+            | Endpoint::Introspect
+            | Endpoint::Jwks
+            | Endpoint::Metadata
+            | Endpoint::ResourceMetadata
+            | Endpoint::Revoke
+            | Endpoint::Token => true,
         }
     }
 
@@ -153,6 +174,7 @@ fn for_browsers(path: &str) -> Option<Own> {
         None => (rest, Endpoint::Interaction),
         Some((id, "decision")) => (id, Endpoint::Decision),
         Some((id, "login")) => (id, Endpoint::Login),
+        Some((id, "resume")) => (id, Endpoint::Resume),
         Some(_) => return None,
     };
     Some(Own {
@@ -237,6 +259,12 @@ mod tests {
                 "/oauth/interaction/int_1/login",
                 Some("own:oauth-login"),
             ),
+            (
+                "osir.com",
+                "/oauth/interaction/int_1/resume",
+                Some("own:oauth-resume"),
+            ),
+            ("api.osir.com", "/oauth/interaction/int_1/resume", None),
             ("osir.com", "/oauth/interaction/int_1/x", None),
             (
                 "osir.com",

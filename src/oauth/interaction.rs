@@ -33,9 +33,9 @@ pub(super) async fn answer(server: &AuthorizationServer, request: &OwnRequest) -
         InteractionState::Open => page::login(server, &opened, Message::None),
         InteractionState::LoggedIn(login) => page::consent(server, &opened, login),
         // The back button.
-        InteractionState::Allowed { .. } | InteractionState::Denied => {
-            page::notice(&server.settings.realm, Notice::Used)
-        }
+        InteractionState::Allowed { .. }
+        | InteractionState::Denied
+        | InteractionState::Rejected(_) => page::notice(&server.settings.realm, Notice::Used),
     }
 }
 
@@ -50,6 +50,9 @@ pub(super) async fn open(
     let record = server.parts.store.interaction(id).await?;
     // Of another browser's there is nothing to be learnt: not even that it exists.
     let record = record.filter(|record| record.browser == browser.digest());
+    // One that was begun under another setting is not carried on under this one.
+    let delegated = server.settings.login.is_delegated();
+    let record = record.filter(|record| record.challenge.is_some() == delegated);
     let record = record.ok_or(Notice::Unknown)?;
     if record.expires_at <= server.parts.clock.now() {
         return Err(Notice::Expired);

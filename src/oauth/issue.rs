@@ -28,6 +28,7 @@ pub(super) struct Issuance {
     pub(super) family: Option<FamilyId>,
     pub(super) auth_time: Option<Timestamp>,
     pub(super) acr: Option<String>,
+    pub(super) amr: Vec<String>,
 }
 
 /// What a client gets.
@@ -57,6 +58,8 @@ pub(super) struct Claims {
     pub(super) auth_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) acr: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) amr: Vec<String>,
 }
 
 impl Issuance {
@@ -75,6 +78,7 @@ impl Issuance {
             family: Some(grant.id.family()),
             auth_time: Some(grant.auth_time),
             acr: grant.acr.clone(),
+            amr: grant.amr.clone(),
         }
     }
 }
@@ -103,6 +107,7 @@ impl AuthorizationServer {
             acct: access.account.map(|account| account.to_string()),
             auth_time: access.auth_time.map(Timestamp::as_secs),
             acr: access.acr,
+            amr: access.amr,
         };
         let token = key.sign(TOKEN_TYPE, &claims).ok_or(Problem::Unavailable)?;
         Ok(Issued {

@@ -118,6 +118,7 @@ async fn log_in(
         scopes: user.scopes.clone(),
         auth_time: now,
         acr: None,
+        amr: Vec::new(),
     };
     let id = &opened.record.id;
     let logged_in = server

@@ -4,8 +4,8 @@
 //! One file an endpoint or grant. [`AuthorizationServer::endpoint`] says whether a request is for
 //! one of them; the gateway then hands the whole request over and gets the whole answer. Not here:
 //! what a verified token may do ([`crate::gateway`]) and what is atomic ([`crate::store`]).
-//! Invariants: only a `RegisteredRedirect` becomes a `Location` outside of this server; nothing a client sent is echoed in an error; "cannot know" is 503,
-//! never a verdict.
+//! Invariants: only a `RegisteredRedirect`, or the configured login page, becomes a `Location` outside
+//! of this server; nothing a client sent is echoed in an error; "cannot know" is 503, never a verdict.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -38,6 +38,10 @@ mod authorize;
 mod browser;
 mod interaction;
 mod login;
+mod login_mode;
+mod login_challenge;
+mod login_desk;
+mod resume;
 mod decision;
 mod page;
 mod password;
@@ -46,8 +50,12 @@ mod registry;
 #[cfg(test)]
 mod tests;
 
+pub use authorization_request::LoginHints;
 pub use browser::COOKIE_NAME as INTERACTION_COOKIE;
 pub use endpoint::{Endpoint, Own, authority_and_path};
+pub use login_challenge::{InvalidLoginChallenge, LoginChallenge};
+pub use login_desk::{LoginDesk, LoginError, LoginProblem, LoginRequest, LoginStanding};
+pub use login_mode::{InvalidLoginPage, LoginMode, LoginPage};
 pub use password::{HashedPassword, Passwords};
 pub use redirect::redirect_fault;
 pub use registry::{
@@ -82,6 +90,8 @@ pub struct OAuthSettings {
     pub documentation: Option<String>,
     /// The `realm` of challenges and the name on pages.
     pub realm: String,
+    /// Who logs users in.
+    pub login: LoginMode,
 }
 
 /// How long a refresh token lives.

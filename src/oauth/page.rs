@@ -34,6 +34,8 @@ pub(super) enum Message {
 /// A page that ends an interaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
+    /// There is no such page, whoever logs users in.
+    Absent,
     /// Its time is over.
     Expired,
     /// The form is not one of ours, or of another page.
@@ -177,6 +179,7 @@ impl Notice {
     const fn parts(self) -> (StatusCode, &'static str, &'static str) {
         const START: &str = "Go back to the app and start again.";
         match self {
+            Notice::Absent => (StatusCode::NOT_FOUND, "There is no such page", START),
             Notice::Expired => (StatusCode::GONE, "This request has expired", START),
             Notice::Forged => (
                 StatusCode::FORBIDDEN,

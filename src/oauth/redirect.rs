@@ -102,7 +102,8 @@ fn is_app_scheme(scheme: &str) -> bool {
         && scheme.bytes().all(allowed)
 }
 
-fn authority(after_slashes: &str) -> &str {
+/// What is before the path.
+pub(super) fn authority(after_slashes: &str) -> &str {
     let end = after_slashes
         .find(['/', '?'])
         .unwrap_or(after_slashes.len());
@@ -125,7 +126,7 @@ fn loopback_parts(uri: &str) -> Option<(&str, &str)> {
     Some((host, &after[authority.len()..]))
 }
 
-fn is_loopback(authority: &str) -> bool {
+pub(super) fn is_loopback(authority: &str) -> bool {
     loopback_host(authority).is_some()
 }
 

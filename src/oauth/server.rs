@@ -8,11 +8,12 @@ use http::{Method, Response};
 use tokio::runtime::Handle;
 
 use super::metadata::Documents;
+use super::page::Notice;
 use super::throttle::Throttle;
 use super::{
     Endpoint, OAuthSettings, Own, OwnRequest, Passwords, SigningKeys, answer, authorize,
-    client_authentication, decision, endpoint, interaction, introspect, login, metadata, revoke,
-    token,
+    client_authentication, decision, endpoint, interaction, introspect, login, metadata, page,
+    resume, revoke, token,
 };
 use crate::auth::{Authenticator, CredentialSettings, OwnKeys};
 use crate::clock::Clock;
@@ -103,6 +104,17 @@ impl AuthorizationServer {
         endpoint::find(&self.settings, host, path)
     }
 
+    /// Whether an endpoint is there: the pages of a login of another kind than the configured one
+    /// are not.
+    pub fn has(&self, endpoint: Endpoint) -> bool {
+        endpoint.is_for(&self.settings.login)
+    }
+
+    /// How it is set up.
+    pub fn settings(&self) -> &OAuthSettings {
+        &self.settings
+    }
+
     /// Where the metadata of the resource on a host is, for challenges (RFC 9728 §5.1).
     pub fn resource_metadata(&self) -> Option<String> {
         let resource = self.settings.resources.first()?;
@@ -119,6 +131,9 @@ impl AuthorizationServer {
 
     async fn dispatch(&self, request: &OwnRequest) -> Response<Bytes> {
         let endpoint = request.own.endpoint;
+        if !self.has(endpoint) {
+            return page::notice(&self.settings.realm, Notice::Absent);
+        }
         let mut response = match (&request.method, endpoint.is_open_to_scripts()) {
             (&Method::OPTIONS, true) => answer::preflight(endpoint),
             (method, _) if !endpoint.takes(method) => answer::method_not_allowed(endpoint),
@@ -136,6 +151,7 @@ impl AuthorizationServer {
             Endpoint::Decision => return decision::answer(self, request).await,
             Endpoint::Interaction => return interaction::answer(self, request).await,
             Endpoint::Login => return login::answer(self, request).await,
+            Endpoint::Resume => return resume::answer(self, request).await,
             Endpoint::Jwks => metadata::jwks(&self.parts.keys),
             Endpoint::Metadata => Ok(self.documents.metadata()),
             Endpoint::ResourceMetadata => Ok(self.documents.resource(request.own.resource)),
@@ -168,7 +184,7 @@ impl fmt::Debug for AuthorizationServer {
 pub(super) mod tests {
     use std::time::Duration;
 
-    use crate::oauth::{OAuthSettings, RefreshSettings};
+    use crate::oauth::{LoginMode, OAuthSettings, RefreshSettings};
     use crate::scope::{Scope, ScopeSet};
     use crate::store::SigningAlgorithm;
 
@@ -191,6 +207,7 @@ pub(super) mod tests {
             default_scopes: ScopeSet::empty(),
             documentation: None,
             realm: "osir".into(),
+            login: LoginMode::Builtin,
         }
     }
 }

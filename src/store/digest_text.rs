@@ -14,6 +14,35 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Digest, D::
     Digest::from_text(&text).ok_or_else(|| D::Error::custom("no digest"))
 }
 
+/// The same for one that may be missing.
+pub(super) mod option {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use crate::secret::Digest;
+
+    pub(in crate::store) fn serialize<S: Serializer>(
+        digest: &Option<Digest>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match digest {
+            Some(digest) => serializer.serialize_some(&digest.to_text()),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(in crate::store) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Digest>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(d)? else {
+            return Ok(None);
+        };
+        let digest = Digest::from_text(&text);
+        digest
+            .map(Some)
+            .ok_or_else(|| D::Error::custom("no digest"))
+    }
+}
+
 /// The same for several.
 pub(super) mod list {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};

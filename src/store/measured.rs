@@ -17,15 +17,16 @@ use crate::sealed::Sealed;
 use crate::secret::Digest;
 
 use super::{
-    ActivateSigningKey, AdvanceInteraction, ChangeUser, ClientRecord, ClientRotation,
+    ActivateSigningKey, AdvanceInteraction, AnswerLogin, ChangeUser, ClientRecord, ClientRotation,
     ClientSettings, ClientStore, ConsentRecord, CreateClient, CreateGrant, CreateInteraction,
     CreateKey, CreateSession, CreateUser, Cursor, Decision, Denial, Denials, DisableClient,
     DropSigningKey, EndSession, EventStore, Follow, GrantOwner, GrantRecord, GrantStore,
     InteractionRecord, InteractionStore, KeyRecord, KeyRotated, KeyRotation, KeyStore, Login,
-    NewKey, NewSession, NewSigningKey, Page, PasswordHash, Position, PublishSigningKey, Redeem,
-    RedeemCode, Rehash, RevocationReason, RevokeGrant, RevokeKey, Rotate, RotateClientSecret,
-    RotateKey, RotateRefresh, SessionOwner, SessionRecord, SessionStore, SigningKeyRecord,
-    SigningKeyStore, Store, StoreError, Touch, UpdateClient, UsageStore, UserRecord, UserStore,
+    LoginAnswer, NewKey, NewSession, NewSigningKey, Page, PasswordHash, Position,
+    PublishSigningKey, Redeem, RedeemCode, Rehash, RevocationReason, RevokeGrant, RevokeKey,
+    Rotate, RotateClientSecret, RotateKey, RotateRefresh, SessionOwner, SessionRecord,
+    SessionStore, SigningKeyRecord, SigningKeyStore, Store, StoreError, Touch, UpdateClient,
+    UsageStore, UserRecord, UserStore,
 };
 
 /// Puts a store behind its counters.
@@ -157,6 +158,12 @@ measured! {
         create_interaction(record: InteractionRecord) -> CreateInteraction;
         interaction(id: &InteractionId) -> Option<InteractionRecord>;
         log_in_interaction(id: &InteractionId, login: Login, at: Timestamp) -> AdvanceInteraction;
+        answer_login(
+            id: &InteractionId,
+            challenge: &Digest,
+            answer: LoginAnswer,
+            at: Timestamp
+        ) -> AnswerLogin;
         decide_interaction(
             id: &InteractionId,
             decision: Decision,

@@ -50,8 +50,8 @@ pub use grant::{
     RotateRefresh,
 };
 pub use interaction::{
-    AdvanceInteraction, ConsentRecord, CreateInteraction, Decision, InteractionRecord,
-    InteractionState, InteractionStore, Login,
+    AdvanceInteraction, AnswerLogin, ConsentRecord, CreateInteraction, Decision, DelegatedLogin,
+    InteractionRecord, InteractionState, InteractionStore, Login, LoginAnswer, RejectReason,
 };
 pub use key::{
     CreateKey, KeyRecord, KeyRotated, KeyRotation, KeyStore, NewKey, Rehash, RevokeKey, RotateKey,

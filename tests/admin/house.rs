@@ -10,6 +10,7 @@ use portcullis::admin::{
 };
 use portcullis::auth::{CacheSettings, Checksum, CredentialSettings, KeyDesk, KeyDeskParts};
 use portcullis::clock::{Clock, Timestamp};
+use portcullis::oauth::OAuthSettings;
 use portcullis::observe::{AuditLog, Metrics};
 use portcullis::policy::ExplainRequest;
 use portcullis::scope::ScopeSet;
@@ -30,6 +31,7 @@ pub(crate) struct House {
     pub(crate) desk: Arc<KeyDesk>,
     pub(crate) gateway: Arc<Puppet>,
     pub(crate) audit: AuditLog,
+    pub(crate) clock: Clock,
 }
 
 impl House {
@@ -51,7 +53,7 @@ impl House {
             store: Arc::clone(&store),
             credentials: &credentials(),
             scopes: ScopeSet::parse("domains:read domains:write vps:read").expect("scopes"),
-            clock,
+            clock: clock.clone(),
             audit: audit.clone(),
         });
         House {
@@ -60,6 +62,7 @@ impl House {
             desk: Arc::new(desk),
             gateway: Arc::new(Puppet::default()),
             audit,
+            clock,
         }
     }
 
@@ -141,6 +144,7 @@ impl Open {
 pub(crate) struct Puppet {
     pub(crate) missing: Mutex<Vec<NotReady>>,
     pub(crate) reload_problem: Mutex<Option<String>>,
+    pub(crate) oauth: Mutex<Option<OAuthSettings>>,
 }
 
 #[async_trait::async_trait]
@@ -156,6 +160,10 @@ impl LiveGateway for Puppet {
     async fn reload(&self) -> Result<(), String> {
         let problem = self.reload_problem.lock().expect("no panic").clone();
         problem.map_or(Ok(()), Err)
+    }
+
+    fn authorization_server(&self) -> Option<OAuthSettings> {
+        self.oauth.lock().expect("no panic").clone()
     }
 
     fn internal_jwks(&self) -> Value {

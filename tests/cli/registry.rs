@@ -245,6 +245,7 @@ async fn connect(store: &dyn Store, client: &str, subject: &str) {
         resource: None,
         auth_time: now,
         acr: None,
+        amr: Vec::new(),
         created_at: now,
         expires_at: now.plus(Duration::from_secs(3600)),
         standing: GrantStanding::Pending,

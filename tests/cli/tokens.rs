@@ -130,6 +130,7 @@ async fn grant(store: &Arc<dyn store::Store>) -> GrantId {
         resource: None,
         auth_time: now,
         acr: None,
+        amr: Vec::new(),
         created_at: now,
         expires_at: later,
         standing: GrantStanding::Pending,

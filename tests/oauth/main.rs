@@ -18,6 +18,7 @@ mod refresh;
 mod revoke;
 mod metadata;
 mod authorize;
+mod delegated;
 mod pages;
 mod outage;
 mod registry;

@@ -68,6 +68,7 @@ impl Flow {
             resource: Some("https://api.osir.com".into()),
             auth_time: now,
             acr: Some("pwd".into()),
+            amr: vec!["pwd".into()],
             created_at: now,
             expires_at: now.plus(Duration::from_secs(90 * 24 * 3600)),
             standing: GrantStanding::Pending,

@@ -7,8 +7,8 @@ use portcullis::id::{ClientId, GrantId, InteractionId, SubjectId};
 use portcullis::scope::ScopeSet;
 use portcullis::secret::{Digest, random_bytes};
 use portcullis::store::{
-    AdvanceInteraction, CreateInteraction, Decision, InteractionRecord, InteractionState, Login,
-    Store,
+    AdvanceInteraction, AnswerLogin, CreateInteraction, Decision, DelegatedLogin,
+    InteractionRecord, InteractionState, Login, LoginAnswer, RejectReason, Store,
 };
 use tokio::task::JoinSet;
 
@@ -21,6 +21,10 @@ contract! {
     a_no_needs_no_login_and_a_yes_does
     an_interaction_ends_with_its_time
     consents_add_up_and_are_forgotten
+    a_challenge_is_answered_once_and_the_same_answer_is_the_same
+    of_twenty_parallel_answers_one_counts
+    a_login_that_was_rejected_is_decided
+    a_wrong_challenge_and_a_late_answer_change_nothing
 }
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
@@ -29,6 +33,7 @@ fn interaction() -> InteractionRecord {
     InteractionRecord {
         id: InteractionId::random(),
         browser: Digest::from_bytes(random_bytes()),
+        challenge: None,
         client: ClientId::random(),
         request: r#"{"state":"a \"b\" \u0000"}"#.into(),
         created_at: now(),
@@ -44,6 +49,7 @@ fn login(name: &str) -> Login {
         scopes: scopes("domains:read"),
         auth_time: now(),
         acr: Some("pwd".into()),
+        amr: vec!["pwd".into()],
     }
 }
 
@@ -180,4 +186,149 @@ async fn consents_add_up_and_are_forgotten(ground: Ground) {
     let forgotten = store.forget_consent(&client, &subject, at).await;
     forgotten.expect("it answers");
     assert_eq!(known().await, None);
+}
+
+const CHALLENGE: Digest = Digest::from_bytes([7; 32]);
+
+/// One that was handed to the operator's page.
+async fn handed_over(store: &dyn Store) -> InteractionRecord {
+    let record = InteractionRecord {
+        challenge: Some(CHALLENGE),
+        ..interaction()
+    };
+    let answer = store.create_interaction(record.clone()).await;
+    assert_eq!(answer.expect("it answers"), CreateInteraction::Created);
+    record
+}
+
+/// A yes, of now.
+fn accept(name: &str) -> LoginAnswer {
+    LoginAnswer::Accept(delegated(login(name)))
+}
+
+fn delegated(login: Login) -> DelegatedLogin {
+    DelegatedLogin {
+        subject: login.subject,
+        account: login.account,
+        scopes: login.scopes,
+        auth_time: Some(login.auth_time),
+        acr: login.acr,
+        amr: login.amr,
+    }
+}
+
+async fn answer(store: &dyn Store, id: &InteractionId, answer: LoginAnswer) -> AnswerLogin {
+    let answered = store.answer_login(id, &CHALLENGE, answer, now()).await;
+    answered.expect("it answers")
+}
+
+async fn a_challenge_is_answered_once_and_the_same_answer_is_the_same(ground: Ground) {
+    let store = ground.store();
+    let mut record = handed_over(&*store).await;
+    let id = record.id.clone();
+    let mine = login("alice");
+    record.state = InteractionState::LoggedIn(mine.clone());
+    let yes_of_mine = LoginAnswer::Accept(delegated(mine.clone()));
+    let answered = answer(&*store, &id, yes_of_mine.clone()).await;
+    assert_eq!(answered, AnswerLogin::Answered(record.clone()));
+    let found = store.interaction(&id).await.expect("it answers");
+    assert_eq!(found.as_ref(), Some(&record));
+
+    // Without a time, when it is said is no part of what is said.
+    let at = |auth_time| {
+        let login = delegated(mine.clone());
+        LoginAnswer::Accept(DelegatedLogin { auth_time, ..login })
+    };
+    let same = [yes_of_mine, at(None)];
+    let others = [
+        accept("mallory"),
+        at(Some(mine.auth_time.plus(Duration::from_secs(1)))),
+        LoginAnswer::Reject(RejectReason::AccessDenied),
+    ];
+    for same in &same {
+        let answered = answer(&*store, &id, same.clone()).await;
+        assert_eq!(answered, AnswerLogin::Repeated(record.clone()));
+    }
+    for other in &others {
+        let answered = answer(&*store, &id, other.clone()).await;
+        assert_eq!(answered, AnswerLogin::AnsweredOtherwise, "{other:?}");
+    }
+    // Also when the browser has come back meanwhile.
+    let AdvanceInteraction::Advanced(record) = decide(&*store, &id, yes()).await else {
+        panic!("somebody has logged in");
+    };
+    for same in same {
+        let answered = answer(&*store, &id, same).await;
+        assert_eq!(answered, AnswerLogin::Repeated(record.clone()));
+    }
+    for other in others {
+        let answered = answer(&*store, &id, other).await;
+        assert_eq!(answered, AnswerLogin::AnsweredOtherwise);
+    }
+}
+
+async fn of_twenty_parallel_answers_one_counts(ground: Ground) {
+    let store = ground.store();
+    let id = handed_over(&*store).await.id;
+    let mut tasks = JoinSet::new();
+    for number in 0..20 {
+        let (store, id) = (Arc::clone(&store), id.clone());
+        tasks.spawn(async move { answer(&*store, &id, accept(&format!("user-{number}"))).await });
+    }
+    let mut answered = Vec::new();
+    for outcome in tasks.join_all().await {
+        match outcome {
+            AnswerLogin::Answered(record) => answered.push(record),
+            AnswerLogin::AnsweredOtherwise => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let found = store.interaction(&id).await.expect("it answers");
+    assert_eq!(answered, [found.expect("it is there")]);
+}
+
+async fn a_login_that_was_rejected_is_decided(ground: Ground) {
+    let store = ground.store();
+    let mut record = handed_over(&*store).await;
+    let id = record.id.clone();
+    let no = LoginAnswer::Reject(RejectReason::LoginRequired);
+    record.state = InteractionState::Rejected(RejectReason::LoginRequired);
+    let answered = answer(&*store, &id, no.clone()).await;
+    assert_eq!(answered, AnswerLogin::Answered(record.clone()));
+    let again = answer(&*store, &id, no).await;
+    assert_eq!(again, AnswerLogin::Repeated(record.clone()));
+    let other = LoginAnswer::Reject(RejectReason::AccessDenied);
+    for other in [other, accept("alice")] {
+        let answered = answer(&*store, &id, other).await;
+        assert_eq!(answered, AnswerLogin::AnsweredOtherwise);
+    }
+    let late = AdvanceInteraction::AlreadyDecided(record);
+    assert_eq!(log_in(&*store, &id, "usr_1").await, late);
+    assert_eq!(decide(&*store, &id, yes()).await, late);
+    assert_eq!(decide(&*store, &id, Decision::Deny).await, late);
+}
+
+async fn a_wrong_challenge_and_a_late_answer_change_nothing(ground: Ground) {
+    let store = ground.store();
+    let record = handed_over(&*store).await;
+    let (id, wrong) = (&record.id, Digest::from_bytes([8; 32]));
+    let answered = store.answer_login(id, &wrong, accept("alice"), now()).await;
+    assert_eq!(answered.expect("it answers"), AnswerLogin::Unknown);
+    // Of one that nobody was handed, there is no challenge to know.
+    let own = begun(&*store).await.id;
+    assert_eq!(
+        answer(&*store, &own, accept("alice")).await,
+        AnswerLogin::Unknown
+    );
+    let nowhere = InteractionId::random();
+    assert_eq!(
+        answer(&*store, &nowhere, accept("alice")).await,
+        AnswerLogin::Unknown
+    );
+    let late = store
+        .answer_login(id, &CHALLENGE, accept("alice"), record.expires_at)
+        .await;
+    assert_eq!(late.expect("it answers"), AnswerLogin::Expired);
+    let found = store.interaction(id).await.expect("it answers");
+    assert_eq!(found, Some(record));
 }

@@ -53,6 +53,11 @@ impl DeskTools {
         &self.format
     }
 
+    /// The key of all that is hashed or derived.
+    pub fn pepper(&self) -> &Pepper {
+        &self.pepper
+    }
+
     /// What is kept of a secret.
     pub fn digest(&self, secret: &Secret) -> Digest {
         self.pepper.digest(secret.expose())

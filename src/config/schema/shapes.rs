@@ -217,7 +217,7 @@ struct OAuth {
     default_scopes: Option<Vec<String>>,
     /// A page for developers, told in the metadata.
     documentation: Option<String>,
-    /// Who logs users in: the gateway, with the users of `portcullis user`.
+    /// Who logs users in: the gateway, or `{ delegated: { url: … } }`, a page of yours.
     #[schemars(extend("default" = "builtin"))]
     login: Option<Login>,
 }

@@ -122,9 +122,32 @@ pub(super) enum SigningAlgorithm {
 }
 
 #[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
+#[schemars(untagged)]
 pub(super) enum Login {
+    /// The gateway, with the users of `portcullis user`.
+    Word(LoginWord),
+    /// A page of yours.
+    Choice(LoginChoice),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum LoginWord {
     Builtin,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct LoginChoice {
+    /// A page of yours, which answers over the admin API.
+    delegated: LoginPage,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct LoginPage {
+    /// Where browsers are sent with a `login_challenge`: an https URL without a fragment.
+    url: String,
 }
 
 #[derive(JsonSchema)]

@@ -11,7 +11,7 @@ use super::super::live::Worker;
 use super::super::record::Record;
 use super::super::{Access, Challenging, Intake, Reason, Rejection, Route};
 use super::read;
-use crate::oauth::{AuthorizationServer, Endpoint, Own, OwnRequest};
+use crate::oauth::{AuthorizationServer, Endpoint, OAuthSettings, Own, OwnRequest};
 use crate::observe::Metrics;
 
 /// The server, with what stands for each of its endpoints where a route is asked for.
@@ -51,6 +51,10 @@ impl OAuthEndpoints {
         }
     }
 
+    pub(in crate::gateway) fn settings(&self) -> &OAuthSettings {
+        self.server.settings()
+    }
+
     /// The endpoint on a host and a canonical path, if there is one.
     pub(super) fn find(&self, host: &str, path: &str) -> Option<OAuth> {
         let own = self.server.endpoint(host, path)?;
@@ -71,6 +75,9 @@ impl OAuth {
 
     pub(super) fn takes(&self, method: &Method) -> Result<(), Rejection> {
         let endpoint = self.own.endpoint;
+        if !self.server.has(endpoint) {
+            return Err(Reason::NotFound.into());
+        }
         match endpoint.takes(method) {
             true => Ok(()),
             false => Err(Rejection::method(HeaderValue::from_static(

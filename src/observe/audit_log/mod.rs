@@ -75,6 +75,10 @@ pub enum AuditAction {
     KeyRevoke,
     /// A key got another secret.
     KeyRotate,
+    /// The operator's login page said that somebody logged in.
+    LoginAccept,
+    /// The operator's login page said no.
+    LoginReject,
     /// A credential was seen in clear text.
     PlaintextCredential,
     /// A request was answered.

@@ -135,8 +135,11 @@ pub struct GrantRecord {
     pub resource: Option<String>,
     /// When the user logged in.
     pub auth_time: Timestamp,
-    /// How.
+    /// How well.
     pub acr: Option<String>,
+    /// By what means.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
     /// When it was granted.
     pub created_at: Timestamp,
     /// When it ends at the latest, however often it is refreshed.

@@ -5,6 +5,12 @@
 //! is sent, and the operator's own login page and the browser, which reach different gateways, see
 //! one state of it. Not here: the request itself, which is text to the store, and whether a browser
 //! is the right one. Invariants: an interaction is decided once; what was decided does not change.
+//!
+//! ```text
+//! open ──log in──▶ logged in ──decide──▶ allowed
+//!   │ └─ the operator's page rejects ──▶ rejected
+//!   └─ decide: no ──▶ denied
+//! ```
 
 use std::time::Duration;
 
@@ -15,6 +21,10 @@ use crate::secret::Digest;
 
 use super::shelf::{self, Place, Plan};
 use super::{Shelf, StoreError, digest_text};
+
+mod delegated;
+
+pub use delegated::{AnswerLogin, DelegatedLogin, LoginAnswer, RejectReason};
 
 /// How long an interaction is remembered past its end: whoever comes late is told so.
 const LATE: Duration = Duration::from_secs(600);
@@ -31,8 +41,11 @@ pub struct Login {
     pub scopes: ScopeSet,
     /// When they logged in.
     pub auth_time: Timestamp,
-    /// How.
+    /// How well (RFC 9068 §2.2.1 `acr`).
     pub acr: Option<String>,
+    /// By what means (RFC 8176 `amr`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
 }
 
 /// Where an interaction stands.
@@ -54,6 +67,8 @@ pub enum InteractionState {
     LoggedIn(Login),
     /// Nobody has.
     Open,
+    /// The operator's login page said no.
+    Rejected(RejectReason),
 }
 
 /// One login and consent. Holds no secret.
@@ -65,6 +80,14 @@ pub struct InteractionRecord {
     /// The digest of the cookie that the browser has to have.
     #[serde(with = "digest_text")]
     pub browser: Digest,
+    /// The digest of the challenge that the operator's login page has; `None` where the gateway
+    /// logs users in itself.
+    #[serde(
+        default,
+        with = "digest_text::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub challenge: Option<Digest>,
     /// Who asks.
     pub client: ClientId,
     /// The checked authorization request, in the form of the room that checked it.
@@ -150,6 +173,15 @@ pub trait InteractionStore: Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<AdvanceInteraction, StoreError>;
 
+    /// Takes what the operator's login page says of a challenge, once.
+    async fn answer_login(
+        &self,
+        id: &InteractionId,
+        challenge: &Digest,
+        answer: LoginAnswer,
+        at: Timestamp,
+    ) -> Result<AnswerLogin, StoreError>;
+
     /// Decides an interaction, once.
     async fn decide_interaction(
         &self,
@@ -218,6 +250,18 @@ impl<S: Shelf> InteractionStore for S {
         shelf::change(self, place(id), at, decide).await
     }
 
+    async fn answer_login(
+        &self,
+        id: &InteractionId,
+        challenge: &Digest,
+        answer: LoginAnswer,
+        at: Timestamp,
+    ) -> Result<AnswerLogin, StoreError> {
+        let challenge = *challenge;
+        let decide = move |found: Option<&str>| answer.decide(shelf::parse(found)?, &challenge, at);
+        shelf::change(self, place(id), at, decide).await
+    }
+
     async fn decide_interaction(
         &self,
         id: &InteractionId,
@@ -278,7 +322,10 @@ fn advance(
     let Some(mut record) = found else {
         return refused(AdvanceInteraction::Unknown);
     };
-    if let InteractionState::Allowed { .. } | InteractionState::Denied = record.state {
+    if let InteractionState::Allowed { .. }
+    | InteractionState::Denied
+    | InteractionState::Rejected(_) = record.state
+    {
         return refused(AdvanceInteraction::AlreadyDecided(record));
     }
     if record.expires_at <= at {
