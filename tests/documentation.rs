@@ -93,3 +93,21 @@ fn the_seed_page_names_tests_that_exist() {
         );
     }
 }
+
+#[test]
+fn the_seed_page_names_browser_scenarios_that_exist() {
+    let page = fs::read_to_string("docs/seed-coverage.md").expect("the page");
+    let named: Vec<(&str, &str)> = page
+        .split('`')
+        .filter_map(|text| text.split_once(".mjs::"))
+        .collect();
+    assert!(named.len() > 5, "{named:?}");
+    for (file, scenario) in named {
+        let source = fs::read_to_string(format!("{file}.mjs"))
+            .unwrap_or_else(|_| panic!("{file}.mjs is there"));
+        assert!(
+            source.contains(&format!("function {scenario}(")),
+            "{file}.mjs has no scenario {scenario}"
+        );
+    }
+}

@@ -7,7 +7,9 @@
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{COOKIE, HeaderMap, HeaderValue, ORIGIN};
+use bytes::Bytes;
+use http::Response;
+use http::header::{COOKIE, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
 use subtle::ConstantTimeEq as _;
 
 use super::OAuthSettings;
@@ -49,6 +51,14 @@ impl Browser {
         let mut cookie = HeaderValue::try_from(cookie).expect("base64url is visible ASCII");
         cookie.set_sensitive(true);
         cookie
+    }
+
+    /// Sets the cookie once more, with an answer after which the page that the browser has is not
+    /// the right one any more. Chromium keeps pages for its back button, `no-store` or not, unless
+    /// a cookie that only servers see was set after them: then it asks for the page anew.
+    pub(super) fn renew(&self, mut response: Response<Bytes>) -> Response<Bytes> {
+        response.headers_mut().insert(SET_COOKIE, self.cookie());
+        response
     }
 
     /// What a form of this browser and interaction has to carry.

@@ -52,7 +52,8 @@ pub(super) async fn answer(server: &AuthorizationServer, request: &OwnRequest) -
         (Some("allow"), InteractionState::Open) => return to_page(request, &opened.record.id),
         _ => Err(Notice::Malformed),
     };
-    end(server, request, &opened, ending)
+    let response = end(server, request, &opened, ending);
+    opened.browser.renew(response)
 }
 
 /// After a login: to the client if nothing is left to ask, else to the page that asks.
@@ -64,12 +65,15 @@ pub(super) async fn go_on(
     let InteractionState::LoggedIn(login) = &opened.record.state else {
         return to_page(request, &opened.record.id);
     };
-    let ending = match needs_consent(server, &opened, login).await {
-        Ok(true) => return to_page(request, &opened.record.id),
-        Ok(false) => allow(server, &opened, login).await,
-        Err(notice) => Err(notice),
+    let response = match needs_consent(server, &opened, login).await {
+        Ok(true) => to_page(request, &opened.record.id),
+        Ok(false) => {
+            let ending = allow(server, &opened, login).await;
+            end(server, request, &opened, ending)
+        }
+        Err(notice) => end(server, request, &opened, Err(notice)),
     };
-    end(server, request, &opened, ending)
+    opened.browser.renew(response)
 }
 
 fn to_page(request: &OwnRequest, id: &InteractionId) -> Response<Bytes> {

@@ -50,15 +50,22 @@ pub(super) enum Notice {
     Used,
 }
 
-const STYLE: &str = "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:30rem;margin:0 auto;padding:1.5rem;color:#1a1a1a;background:#fff}\
-h1{font-size:1.5rem;line-height:1.25}\
-label{display:block;margin-top:1rem}\
-input{box-sizing:border-box;width:100%;font:inherit;padding:.6rem;border:1px solid #595959;border-radius:4px}\
-button{box-sizing:border-box;width:100%;font:inherit;padding:.7rem;margin-top:1rem;border:1px solid #1a4f8b;border-radius:4px;background:#1a4f8b;color:#fff;cursor:pointer}\
-button.plain{background:#fff;color:#1a4f8b}\
-:focus-visible{outline:3px solid #c25e00;outline-offset:2px}\
-.error{border-left:4px solid #b00020;padding:.5rem .75rem;background:#fdecee}\
-li{margin:.4rem 0}code{overflow-wrap:anywhere}";
+/// Colours for light and dark: text on its ground has 4.5:1 and lines have 3:1 (WCAG 1.4.3, 1.4.11).
+/// What can be pressed is 44 pixels high at least.
+const STYLE: &str = ":root{color-scheme:light dark;--ground:#fff;--text:#1a1a1a;--quiet:#595959;--line:#737373;--act:#1a4f8b;--on-act:#fff;--focus:#c25e00;--bad:#b00020;--bad-ground:#fdecee}\
+@media(prefers-color-scheme:dark){:root{--ground:#17191c;--text:#e8e8e8;--quiet:#adb2b8;--line:#868c93;--act:#9cc4f5;--on-act:#10243c;--focus:#ffb066;--bad:#ff8a99;--bad-ground:#3a1b20}}\
+body{font:1.1rem/1.5 system-ui,sans-serif;max-width:28rem;margin:0 auto;padding:1.5rem;color:var(--text);background:var(--ground);overflow-wrap:anywhere}\
+header{color:var(--quiet)}\
+h1{font-size:1.5rem;line-height:1.25;margin:.25rem 0 1rem}\
+label{display:block;margin:1rem 0 .25rem}\
+input,button{box-sizing:border-box;width:100%;min-height:3rem;font:inherit;padding:.6rem;border:1px solid var(--line);border-radius:6px}\
+input{color:inherit;background:var(--ground)}\
+button{margin-top:1rem;border-color:var(--act);background:var(--act);color:var(--on-act);cursor:pointer}\
+button.plain{background:var(--ground);color:var(--act)}\
+:focus-visible{outline:3px solid var(--focus);outline-offset:2px}\
+.error{border-left:4px solid var(--bad);padding:.5rem .75rem;background:var(--bad-ground)}\
+ul{padding-left:1.25rem}li{margin:.6rem 0}li code{display:block;color:var(--quiet);font-size:.85em}\
+@media(min-width:36rem){body{padding-top:8vh}li code{display:inline;padding-left:.5rem}}";
 
 /// The login page, with a way out that needs no login.
 pub(super) fn login(
@@ -68,24 +75,36 @@ pub(super) fn login(
 ) -> Response<Bytes> {
     let mut main = String::new();
     let client = escape(&opened.client.settings.name);
-    let realm = escape(&server.settings.realm);
+    let realm = &server.settings.realm;
     let _ = write!(
         main,
-        "<h1>Log in to {realm}</h1><p><strong>{client}</strong> at <code>{}</code> asks for access \
+        "<h1>Log in to {}</h1><p><strong>{client}</strong> at <code>{}</code> asks for access \
          to your account.</p>",
+        escape(realm),
         escape(opened.redirect.shown())
     );
+    let mut described = "";
     if let Some(text) = message.text() {
-        let _ = write!(main, r#"<p class="error" role="alert">{text}</p>"#);
+        let _ = write!(
+            main,
+            r#"<p class="error" id="error" role="alert">{text}</p>"#
+        );
+        described = r#" aria-describedby="error""#;
     }
     let action = interaction_path(&opened.record.id);
     let token = token_field(server, opened);
     let _ = write!(
         main,
-        r#"<form method="post" action="{action}/login">{token}<label for="name">Name</label><input id="name" name="name" autocomplete="username" autocapitalize="none" spellcheck="false" required><label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" required><button>Log in</button></form>{}"#,
+        r#"<form method="post" action="{action}/login">{token}<label for="name">Name</label><input id="name" name="name" autocomplete="username" autocapitalize="none" spellcheck="false" required{described}><label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" required{described}><button>Log in</button></form>{}"#,
         deny_form(&action, &token)
     );
-    let mut response = page(message.status(), "Log in", &main, form_action(opened));
+    let mut response = page(
+        message.status(),
+        realm,
+        "Log in",
+        &main,
+        form_action(opened),
+    );
     if let Message::TooMany(wait) = message {
         let seconds = HeaderValue::from(wait.as_secs().max(1));
         response.headers_mut().insert(RETRY_AFTER, seconds);
@@ -125,7 +144,14 @@ pub(super) fn consent(
         r#"</ul><form method="post" action="{action}/decision">{token}<button name="decision" value="allow">Allow</button></form>{}"#,
         deny_form(&action, &token)
     );
-    page(StatusCode::OK, "Allow access", &main, form_action(opened))
+    let realm = &server.settings.realm;
+    page(
+        StatusCode::OK,
+        realm,
+        "Allow access",
+        &main,
+        form_action(opened),
+    )
 }
 
 fn deny_form(action: &str, token: &str) -> String {
@@ -144,8 +170,8 @@ fn token_field(server: &AuthorizationServer, opened: &Opened) -> String {
 /// A page with nothing to do on it.
 pub(super) fn notice(realm: &str, notice: Notice) -> Response<Bytes> {
     let (status, heading, text) = notice.parts();
-    let main = format!("<h1>{heading}</h1><p>{text}</p><p>{}</p>", escape(realm));
-    let mut response = page(status, heading, &main, Some("'none'".into()));
+    let main = format!("<h1>{heading}</h1><p>{text}</p>");
+    let mut response = page(status, realm, heading, &main, Some("'none'".into()));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         let headers = response.headers_mut();
         headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
@@ -225,12 +251,14 @@ fn form_action(opened: &Opened) -> Option<String> {
 
 fn page(
     status: StatusCode,
+    realm: &str,
     title: &str,
     main: &str,
     form_action: Option<String>,
 ) -> Response<Bytes> {
+    let realm = escape(realm);
     let html = format!(
-        r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{title}</title><style>{STYLE}</style></head><body><main>{main}</main></body></html>"#
+        r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{title} – {realm}</title><style>{STYLE}</style></head><body><header>{realm}</header><main>{main}</main></body></html>"#
     );
     let mut response = answer::empty(status);
     *response.body_mut() = html.into();

@@ -118,6 +118,26 @@ fn a_second_click_gives_the_same_code_until_it_is_used() {
     assert_eq!(browser.answer.status, 410);
 }
 
+/// Or Chromium shows the page before from its memory, and its form with it: `backButton` in
+/// tests/clients/pages.mjs.
+#[test]
+fn whatever_takes_an_interaction_on_sets_its_cookie_again() {
+    let house = House::start();
+    let mut browser = house.browser(&seed_query());
+    let password = PASSWORD.replace(' ', "+");
+    let login = format!("name=alice&password={password}");
+    for (action, form) in [("login", login.as_str()), ("decision", "decision=allow")] {
+        let form = format!("token={}&{form}", browser.form_token());
+        browser.send(action, "sec-fetch-site: same-origin\r\n", &form);
+        assert_eq!(browser.answer.status, 303, "{action}");
+        let cookie = browser.answer.header("set-cookie").expect("a cookie");
+        let expected = format!("{}; Path=/; Secure; HttpOnly; SameSite=Lax", browser.cookie);
+        assert_eq!(cookie, expected, "{action}");
+        browser.look();
+        assert_eq!(browser.answer.header("set-cookie"), None);
+    }
+}
+
 #[test]
 fn an_interaction_belongs_to_one_browser_and_a_form_to_its_page() {
     let house = House::start();
