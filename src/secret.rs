@@ -13,6 +13,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+mod peppers;
+
+pub use peppers::{Digests, LivePeppers, Peppers, SamePepper};
+
 /// A secret text: an API key, a token, a password, a pepper file's content.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
@@ -149,6 +153,11 @@ impl Pepper {
             digests: hmac::Key::new(hmac::HMAC_SHA256, bytes),
             derived: hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis").extract(bytes),
         })
+    }
+
+    /// Whether two peppers are one.
+    pub fn is(&self, other: &Pepper) -> bool {
+        self.digest("the same pepper") == other.digest("the same pepper")
     }
 
     /// The digest under which a store keeps this secret.

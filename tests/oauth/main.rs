@@ -21,3 +21,5 @@ mod authorize;
 mod pages;
 mod outage;
 mod registry;
+mod pepper;
+mod rotation;
