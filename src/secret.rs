@@ -13,6 +13,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+mod peppers;
+
+pub use peppers::{Digests, LivePeppers, Peppers, SamePepper};
+
 /// A secret text: an API key, a token, a password, a pepper file's content.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
@@ -157,6 +161,11 @@ impl Pepper {
         })
     }
 
+    /// Whether two peppers are one.
+    pub fn is(&self, other: &Pepper) -> bool {
+        self.digest("the same pepper") == other.digest("the same pepper")
+    }
+
     /// The digest under which a store keeps this secret.
     pub fn digest(&self, secret: &str) -> Digest {
         let tag = hmac::sign(&self.digests, secret.as_bytes());
@@ -231,6 +240,7 @@ mod tests {
             Purpose::RefreshTokens,
             Purpose::Sealing,
             Purpose::CsrfTokens,
+            Purpose::LoginVerifiers,
         ]
         .map(|purpose| *pepper.derive(purpose));
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::clock::{Clock, Timestamp};
+use portcullis::config::Config;
 use portcullis::id::{AccountId, KeyId, SessionId};
 use portcullis::observe::Metrics;
 use portcullis::scope::ScopeSet;
@@ -863,8 +864,9 @@ impl Home {
 
     /// Does something with the store, while nothing else has it.
     fn with_store<T>(&self, work: impl AsyncFnOnce(Arc<dyn store::Store>) -> T) -> T {
-        let path = self.path("data/keys.redb");
-        let settings = StoreSettings::Embedded { path };
+        let config = Config::load(&self.path("gateway.yaml"));
+        let settings = config.unwrap_or_else(|problems| panic!("{problems}")).store;
+        fs::create_dir_all(self.path("data")).expect("made");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();

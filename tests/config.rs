@@ -653,6 +653,7 @@ fn everything() -> [Value; 2] {
         .extend(rest.as_object().expect("a map").clone());
     one["credentials"]["checksum"] = json!("optional");
     one["credentials"]["previous_pepper"] = json!({ "file": "data/pepper-before" });
+    one["credentials"]["next_pepper"] = json!({ "file": "data/pepper-next" });
     one["credentials"]["cache"] =
         json!({ "capacity": 1, "fresh": "1s", "stale": "3s", "negative": "1s" });
     one["upstreams"]["domains"] = json!({
@@ -725,6 +726,7 @@ fn uncommented(text: &str) -> String {
 
 const PEPPER: &str = "7d1f0b6a93c2e85f4b7a6c1d2e3f40516273849a5b6c7d8e9fa0b1c2d3e4f506";
 const PEPPER_BEFORE: &str = "e1d2c3b4a5968778695a4b3c2d1e0f00e1d2c3b4a5968778695a4b3c2d1e0f11";
+const PEPPER_NEXT: &str = "9182736455463728190a1b2c3d4e5f6071829304a5b6c7d8e9f0a1b2c3d4e5f6";
 const TOKEN: &str = "a token of more than sixteen characters";
 
 /// A folder with the files that the configurations name.
@@ -752,6 +754,7 @@ impl Folder {
         folder.write("data/empty", b"");
         folder.write("data/pepper", PEPPER.as_bytes());
         folder.write("data/pepper-before", PEPPER_BEFORE.as_bytes());
+        folder.write("data/pepper-next", PEPPER_NEXT.as_bytes());
         folder.write("data/pepper-short", b"0123456789abcdef0123456789abcde\n");
         folder.write("data/pepper-weak", &[b'a'; 64]);
         folder.write("data/admin-token", TOKEN.as_bytes());

@@ -58,8 +58,7 @@ pub(crate) fn credentials() -> CredentialSettings {
     CredentialSettings {
         realm: "bench".into(),
         prefix: "osir".into(),
-        pepper: Pepper::new(PEPPER).expect("it is long enough"),
-        previous_pepper: None,
+        peppers: Pepper::new(PEPPER).expect("it is long enough").into(),
         checksum: Checksum::Required,
         cache: CacheSettings {
             capacity: CACHE_CAPACITY as u64,

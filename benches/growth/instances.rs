@@ -259,7 +259,7 @@ fn new_key(key: &str, id: KeyId) -> NewKey {
         hint: "osir_live_…".into(),
     };
     NewKey {
-        digest: gateway::credentials().pepper.digest(key),
+        digest: gateway::credentials().peppers.current().digest(key),
         record,
     }
 }

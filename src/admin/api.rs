@@ -141,6 +141,7 @@ enum Resource {
     Rotate(KeyId),
     Routes,
     Sessions(sessions::Resource),
+    ShownRevocation,
     SigningKeys(signing_keys::Resource),
     TokenRevocation,
     Users(users::Resource),
@@ -166,6 +167,7 @@ impl Resource {
                 signing_keys::Resource::parse(rest).map(Resource::SigningKeys)
             }
             ["v1", "tokens", "revoke"] => Ok(Resource::TokenRevocation),
+            ["v1", "tokens", "revoke-shown"] => Ok(Resource::ShownRevocation),
             ["v1", "users", rest @ ..] => users::Resource::parse(rest).map(Resource::Users),
             ["v1", "reload"] => Ok(Resource::Reload),
             ["v1", "routes"] => Ok(Resource::Routes),
@@ -220,6 +222,9 @@ impl Api {
             (Resource::SigningKeys(resource), _) => {
                 let desk = self.desk.signing_keys();
                 resource.carry_out(desk, actor, request).await
+            }
+            (Resource::ShownRevocation, _) => {
+                tokens::revoke_shown(&self.desk, self.gateway.as_ref(), actor, request).await
             }
             (Resource::TokenRevocation, _) => {
                 tokens::revoke(self.desk.tokens(), actor, request).await

@@ -1,10 +1,14 @@
 //! What the admin API asks of the running gateway. Implemented in [`crate::app`].
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::auth::{Failure, VerifiedToken};
 use crate::oauth::OAuthSettings;
 use crate::policy::ExplainRequest;
+use crate::secret::Secret;
 
 /// The running gateway, seen by an operator.
 #[async_trait]
@@ -20,6 +24,9 @@ pub trait LiveGateway: Send + Sync + 'static {
     /// Reads the configuration again. On an error, whose text the operator sees, the old one
     /// stays.
     async fn reload(&self) -> Result<(), String>;
+
+    /// Whether an issuer made this access token, and what it says; be it revoked or not.
+    async fn read_access_token(&self, token: &Secret) -> Result<Arc<VerifiedToken>, Failure>;
 
     /// Whether this instance should get traffic.
     fn readiness(&self) -> Readiness;

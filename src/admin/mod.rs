@@ -40,7 +40,7 @@ pub use signing_keys::{
     RotateSigningKeyBody, RotatedSigningKeyView, SigningKeyList, SigningKeyStanding, SigningKeyView,
 };
 pub use socket::SocketError;
-pub use tokens::RevokedTokensView;
+pub use tokens::{RevokedShownView, RevokedTokensView, ShownTokenBody};
 pub use users::{AppList, AppView, NewUserBody, PasswordBody, UserList, UserView};
 pub use vitals::{MetricsListener, Vitals};
 pub use wire::{

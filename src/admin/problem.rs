@@ -6,8 +6,11 @@ use http_body_util::Full;
 
 use super::listener::json;
 use super::wire::BodyProblem;
-use crate::auth::{ImportStopped, KeyError, SessionError, SigningKeyError, TokenError};
+use crate::auth::{
+    ImportStopped, KeyError, SessionError, ShownError, ShownProblem, SigningKeyError, TokenError,
+};
 use crate::oauth::{LoginError, RegistryError};
+use crate::store::StoreError;
 
 /// Why an admin request is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +44,11 @@ pub(super) enum AdminProblem {
     #[error(transparent)]
     Session(#[from] SessionError),
     #[error(transparent)]
+    Shown(ShownProblem),
+    #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
+    #[error(transparent)]
+    Store(StoreError),
     #[error("the admin token is missing or wrong")]
     Token,
     #[error(transparent)]
@@ -59,6 +66,13 @@ impl AdminProblem {
             | AdminProblem::Login(LoginError::Problem(_))
             | AdminProblem::Registry(RegistryError::Problem(_))
             | AdminProblem::Session(SessionError::Problem(_))
+            | AdminProblem::Shown(
+                ShownProblem::ClientSecret
+                | ShownProblem::Damaged
+                | ShownProblem::Expired
+                | ShownProblem::Nameless
+                | ShownProblem::NotAccepted(_),
+            )
             | AdminProblem::SigningKey(SigningKeyError::NoServer)
             | AdminProblem::Tokens(TokenError::Problem(_)) => {
                 (StatusCode::BAD_REQUEST, "bad_request")
@@ -71,7 +85,9 @@ impl AdminProblem {
             | AdminProblem::Login(LoginError::Store(_))
             | AdminProblem::Registry(RegistryError::Hashing | RegistryError::Store(_))
             | AdminProblem::Session(SessionError::Store(_))
+            | AdminProblem::Shown(ShownProblem::Unverified(_))
             | AdminProblem::SigningKey(SigningKeyError::Make | SigningKeyError::Store(_))
+            | AdminProblem::Store(_)
             | AdminProblem::Tokens(TokenError::Store(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
             }
@@ -82,6 +98,7 @@ impl AdminProblem {
                 RegistryError::UnknownClient(_) | RegistryError::UnknownUser(_),
             )
             | AdminProblem::Session(SessionError::Unknown(_))
+            | AdminProblem::Shown(ShownProblem::Unknown)
             | AdminProblem::Tokens(TokenError::UnknownGrant(_)) => {
                 (StatusCode::NOT_FOUND, "not_found")
             }
@@ -116,6 +133,18 @@ impl AdminProblem {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
+    }
+}
+
+impl From<ShownError> for AdminProblem {
+    fn from(error: ShownError) -> AdminProblem {
+        match error {
+            ShownError::Key(error) => AdminProblem::Key(error),
+            ShownError::Problem(problem) => AdminProblem::Shown(problem),
+            ShownError::Session(error) => AdminProblem::Session(error),
+            ShownError::Store(error) => AdminProblem::Store(error),
+            ShownError::Token(error) => AdminProblem::Tokens(error),
+        }
     }
 }
 

@@ -1,19 +1,23 @@
-//! `/v1/tokens/revoke`: access tokens as operators revoke them.
+//! `/v1/tokens/…`: tokens as operators revoke them, by name or by showing one.
 //!
-//! Not here: which tokens can be revoked, and what goes with them ([`crate::auth::TokenDesk`]).
+//! Not here: which tokens can be revoked, and what goes with them ([`crate::auth::TokenDesk`],
+//! [`crate::auth::KeyDesk`]). Invariant: no answer holds what was shown.
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
 use super::api::{ok, read};
 use super::problem::AdminProblem;
-use super::{AdminClient, ClientError};
-use crate::auth::{RevokeTokens, RevokedTokens, TokenDesk};
+use super::wire::expose;
+use super::{AdminClient, ClientError, LiveGateway};
+use crate::auth::{KeyDesk, RevokeTokens, RevokedShown, RevokedTokens, ShownKind, TokenDesk};
 use crate::id::GrantId;
 use crate::observe::Actor;
+use crate::secret::Secret;
 
 /// The answer to `POST /v1/tokens/revoke`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +26,46 @@ pub struct RevokedTokensView {
     pub revoked_at: String,
     /// Grants that were ended with them.
     pub grants_ended: Vec<GrantId>,
+}
+
+/// The body of `POST /v1/tokens/revoke-shown`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShownTokenBody {
+    /// The access token, refresh token, code, session token or API key itself.
+    #[serde(serialize_with = "expose", deserialize_with = "token")]
+    pub token: Secret,
+}
+
+/// The answer to `POST /v1/tokens/revoke-shown`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedShownView {
+    /// What it was.
+    pub kind: ShownKind,
+    /// The name of what was revoked: a `jti`, or the id of a key, a grant or a session.
+    pub id: String,
+    /// Since when it is refused.
+    pub revoked_at: String,
+    /// Grants that were ended by this.
+    pub grants_ended: Vec<GrantId>,
+}
+
+/// An error that says nothing of the value.
+fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    let text = String::deserialize(deserializer);
+    text.map(Secret::new)
+        .map_err(|_| D::Error::custom("a token is a text"))
+}
+
+impl From<RevokedShown> for RevokedShownView {
+    fn from(revoked: RevokedShown) -> RevokedShownView {
+        RevokedShownView {
+            kind: revoked.kind,
+            id: revoked.id,
+            revoked_at: revoked.at.to_string(),
+            grants_ended: revoked.grants,
+        }
+    }
 }
 
 impl From<RevokedTokens> for RevokedTokensView {
@@ -43,6 +87,16 @@ impl AdminClient {
         self.call(Method::POST, "/v1/tokens/revoke", Some(body))
             .await
     }
+
+    /// `POST /v1/tokens/revoke-shown`.
+    pub async fn revoke_shown(
+        &self,
+        shown: &ShownTokenBody,
+    ) -> Result<RevokedShownView, ClientError> {
+        let body = serde_json::to_vec(shown).expect("this type has no failing parts");
+        self.call(Method::POST, "/v1/tokens/revoke-shown", Some(body))
+            .await
+    }
 }
 
 pub(super) async fn revoke(
@@ -56,4 +110,24 @@ pub(super) async fn revoke(
     let wish: RevokeTokens = read(request).await?;
     let revoked = desk.revoke(&wish, actor).await?;
     Ok(ok(&RevokedTokensView::from(revoked)))
+}
+
+pub(super) async fn revoke_shown(
+    desk: &KeyDesk,
+    gateway: &dyn LiveGateway,
+    actor: Actor,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, AdminProblem> {
+    if request.method() != Method::POST {
+        return Err(AdminProblem::Method("POST"));
+    }
+    let ShownTokenBody { token } = read(request).await?;
+    let revoked = match desk.is_access_token(&token) {
+        true => {
+            let verified = gateway.read_access_token(&token).await;
+            desk.revoke_access_token(verified, actor).await?
+        }
+        false => desk.revoke_shown(&token, actor).await?,
+    };
+    Ok(ok(&RevokedShownView::from(revoked)))
 }

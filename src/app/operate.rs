@@ -16,7 +16,7 @@ use super::background;
 use super::policy_source::{self, PolicySource};
 use super::{AppError, scope_set, watch_files};
 use crate::admin::{AdminSettings, LiveGateway, NotReady, Readiness};
-use crate::auth::{KeyDesk, Lease};
+use crate::auth::{Failure, KeyDesk, Lease, VerifiedToken};
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::gateway::GatewayParts;
@@ -105,7 +105,7 @@ impl Operations {
     /// Reads the configuration again and swaps it in, or tells why not.
     pub(super) async fn reload(&self) -> Result<(), String> {
         let mut live = self.config.lock().await;
-        let reloaded = self.load_and_swap().await;
+        let reloaded = self.load_and_swap(&live).await;
         let metrics = &self.gateway.metrics;
         let outcome = if reloaded.is_ok() { "ok" } else { "refused" };
         metrics.config_reloads.with_label_values(&[outcome]).inc();
@@ -141,7 +141,7 @@ impl Operations {
         });
     }
 
-    async fn load_and_swap(&self) -> Result<Arc<Config>, ReloadError> {
+    async fn load_and_swap(&self, live: &Config) -> Result<Arc<Config>, ReloadError> {
         let path = self.config_path.clone();
         let config = background::run(move || Config::load(&path))
             .await
@@ -152,6 +152,10 @@ impl Operations {
         if !keys.is_empty() {
             return Err(ReloadError::NeedsRestart(keys.join(", ")));
         }
+        let peppers = &config.credentials.peppers;
+        if !peppers.knows(live.credentials.peppers.current()) {
+            return Err(ReloadError::PepperLost);
+        }
         let policy = self.source.policy(&config).await?;
         // Last of what can fail, and itself all or nothing.
         self.edge
@@ -159,6 +163,8 @@ impl Operations {
             .map_err(AppError::Edge)?;
         let replaced = self.gateway.live.swap(Arc::new(policy));
         background::drop_after(UNTIL_REPLACED, replaced);
+        // Only now: whatever is made under a new pepper has to be known by it.
+        self.source.set_peppers(peppers).await;
         set_rules(&self.gateway.desk, &config);
         self.gateway.metrics.set_config(&config.digest);
         if let Some(log) = &self.gateway.log {
@@ -170,6 +176,7 @@ impl Operations {
 
 /// What the desks go by, after the start and after a reload.
 fn set_rules(desk: &KeyDesk, config: &Config) {
+    desk.set_peppers(config.credentials.peppers.clone());
     desk.set_scopes(scope_set(config));
     desk.tokens().set_issuers(&config.issuers);
     let oauth = config.oauth.as_ref();
@@ -184,6 +191,12 @@ enum ReloadError {
     App(#[from] AppError),
     #[error("{0} cannot change while the gateway runs: restart it")]
     NeedsRestart(String),
+    /// What is known by it would be known no more, which is an outage and hardly meant.
+    #[error(
+        "credentials.pepper is another one, and the one in use is not in `previous_pepper` (nor in \
+         `next_pepper`): name it there"
+    )]
+    PepperLost,
 }
 
 /// The settings that differ and that a running process cannot take over, as docs/configuration.md
@@ -192,11 +205,6 @@ fn needs_restart(first: &Config, next: &Config) -> Vec<&'static str> {
     let (old, new) = (&first.credentials, &next.credentials);
     let (old_admin, new_admin) = (&first.admin, &next.admin);
     let stores = (format!("{:?}", first.store), format!("{:?}", next.store));
-    let pepper = |config: &Config| config.credentials.pepper.digest("the same pepper");
-    let previous = |config: &Config| {
-        let pepper = config.credentials.previous_pepper.as_ref();
-        pepper.map(|pepper| pepper.digest("the same pepper"))
-    };
     let token = |config: &Config| {
         config
             .admin
@@ -213,11 +221,6 @@ fn needs_restart(first: &Config, next: &Config) -> Vec<&'static str> {
         ("limits and timeouts", first.edge.limits != next.edge.limits),
         ("store", stores.0 != stores.1),
         ("credentials.prefix", old.prefix != new.prefix),
-        ("credentials.pepper", pepper(first) != pepper(next)),
-        (
-            "credentials.previous_pepper",
-            previous(first) != previous(next),
-        ),
         ("credentials.checksum", old.checksum != new.checksum),
         ("credentials.cache", old.cache != new.cache),
         ("internal_token", first.internal_key != next.internal_key),
@@ -254,6 +257,11 @@ impl LiveGateway for Operations {
     fn authorization_server(&self) -> Option<OAuthSettings> {
         let live = self.gateway.live.load();
         live.authorization_server().cloned()
+    }
+
+    async fn read_access_token(&self, token: &Secret) -> Result<Arc<VerifiedToken>, Failure> {
+        let live = self.gateway.live.load_full();
+        live.authenticator().read_access_token(token.expose()).await
     }
 
     fn internal_jwks(&self) -> Value {

@@ -2,7 +2,7 @@
 //! configuration that does not run.
 //!
 //! Invariant: what a reload keeps (cached keys, the not-before list, the store) is exactly what
-//! [`crate::auth::Authenticator::with_access_tokens`] shares; all else is made anew from the file.
+//! [`crate::auth::Authenticator::renewed`] shares; all else is made anew from the file.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use crate::gateway::Live;
 use crate::oauth::{AuthorizationServer, OAuthParts};
 use crate::observe::Metrics;
 use crate::policy::{self, ExplainRequest};
+use crate::secret::Peppers;
 use crate::store::Store;
 
 /// What is done about the keys of the authorization server.
@@ -120,14 +121,20 @@ impl PolicySource {
         )
         .await?;
         self.first.revocation().allow_for(&config.issuers);
-        let authenticator = Arc::new(self.first.with_access_tokens(tokens));
-        let oauth = server(config, &self.oauth, &authenticator);
+        let peppers = &config.credentials.peppers;
+        let authenticator = Arc::new(self.first.renewed(tokens, peppers));
+        let oauth = server(config, &self.oauth.with_peppers(peppers), &authenticator);
         let (config, metrics) = (Arc::clone(config), Arc::clone(&self.metrics));
         let compiled = background::run(move || {
             let gateway = config.gateway.clone();
             Live::new(gateway, &config.upstreams, authenticator, oauth, &metrics)
         });
         Ok(compiled.await??)
+    }
+
+    /// What the policy in force makes is made under these from now on.
+    pub(super) async fn set_peppers(&self, peppers: &Peppers) {
+        self.oauth.signing_keys().set_peppers(peppers.clone()).await;
     }
 
     /// The lease on the revocation log.

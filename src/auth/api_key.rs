@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::id::{AccountId, CredentialId, KeyId};
-use crate::secret::{Digest, Pepper};
+use crate::secret::{Digest, Peppers};
 use crate::store::{DenialKind, KeyRecord, Store, StoreError};
 
 use super::cache::{Kept, RecordCache};
@@ -22,9 +22,8 @@ use super::{CredentialKind, Failure, Principal, Refusal, Unavailable};
 /// Verifies API keys.
 #[derive(Debug)]
 pub(super) struct ApiKeys {
-    pub(super) pepper: Pepper,
-    /// Where the pepper changes: what finds the keys of the one before.
-    pub(super) repepper: Option<Repepper>,
+    pub(super) peppers: Peppers,
+    pub(super) repepper: Repepper,
     pub(super) cache: Arc<RecordCache<Key>>,
     pub(super) revocation: Arc<Revocation>,
     pub(super) witness: Witness,
@@ -54,34 +53,52 @@ enum Standing {
 const SIGHT: Duration = Duration::from_secs(60);
 
 impl ApiKeys {
+    /// The same under other peppers: what is cached stays.
+    pub(super) fn with_peppers(&self, peppers: Peppers) -> ApiKeys {
+        ApiKeys {
+            peppers,
+            repepper: self.repepper.clone(),
+            cache: Arc::clone(&self.cache),
+            revocation: Arc::clone(&self.revocation),
+            witness: self.witness.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
     /// Who holds this key.
     pub(super) async fn verify(&self, text: &str) -> Result<Principal, Failure> {
         // First: with a stale lease there is no use in asking a store that is likely away.
         self.revocation.require_fresh()?;
-        let digest = self.pepper.digest(text);
+        let digest = self.peppers.current().digest(text);
         if let Some(key) = self.cache.find(&digest, &self.revocation).await? {
             return self.judge(&key);
         }
-        let unknown = Failure::Refused(Refusal::Unknown);
-        let repepper = self.repepper.as_ref().ok_or(unknown)?;
+        if self.peppers.others().next().is_none() {
+            return Err(Failure::Refused(Refusal::Unknown));
+        }
         // Boxed: rare.
-        Box::pin(self.verify_by_previous(repepper, text, digest)).await
+        Box::pin(self.verify_by_others(text, digest)).await
     }
 
-    /// The pepper is being changed: the store may still know this key by the one before.
-    async fn verify_by_previous(
-        &self,
-        repepper: &Repepper,
-        text: &str,
-        digest: Digest,
-    ) -> Result<Principal, Failure> {
-        let old = repepper.previous().digest(text);
-        if let Some(key) = self.cache.find(&old, &self.revocation).await? {
-            let principal = self.judge(&key)?;
-            repepper.rehash(&key.repeppered, &key.id, old, digest);
-            return Ok(principal);
+    /// The pepper is being changed: the store may know this key by the one before, or by the next
+    /// one, which other instances use already.
+    async fn verify_by_others(&self, text: &str, digest: Digest) -> Result<Principal, Failure> {
+        if let Some(previous) = self.peppers.previous() {
+            let old = previous.digest(text);
+            if let Some(key) = self.cache.find(&old, &self.revocation).await? {
+                let principal = self.judge(&key)?;
+                self.repepper
+                    .move_key(&key.repeppered, &key.id, old, digest);
+                return Ok(principal);
+            }
         }
-        // Between the two looks it may have moved from one to the other.
+        if let Some(next) = self.peppers.next() {
+            let new = next.digest(text);
+            if let Some(key) = self.cache.find(&new, &self.revocation).await? {
+                return self.judge(&key);
+            }
+        }
+        // Between the looks it may have moved to the current one.
         let key = self.cache.find(&digest, &self.revocation).await?;
         let key = key.ok_or(Failure::Refused(Refusal::Unknown))?;
         self.judge(&key)
@@ -89,13 +106,13 @@ impl ApiKeys {
 
     /// Whose key this is, be it good or not.
     pub(super) async fn identify(&self, text: &str) -> Result<Option<KeyId>, Unavailable> {
-        let digest = self.pepper.digest(text);
-        let mut key = self.cache.find_anyway(&digest).await?;
-        if let (None, Some(repepper)) = (&key, &self.repepper) {
-            let old = repepper.previous().digest(text);
-            key = self.cache.find_anyway(&old).await?;
+        for pepper in self.peppers.all() {
+            let digest = pepper.digest(text);
+            if let Some(key) = self.cache.find_anyway(&digest).await? {
+                return Ok(Some(key.id.clone()));
+            }
         }
-        Ok(key.map(|key| key.id.clone()))
+        Ok(None)
     }
 
     fn judge(&self, key: &Key) -> Result<Principal, Failure> {

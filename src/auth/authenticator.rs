@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use crate::clock::Clock;
 use crate::id::{AccountId, KeyId};
 use crate::observe::Metrics;
+use crate::secret::Peppers;
 use crate::store::{DenialKind, Store};
 
 use super::access_token::{AccessTokens, VerifiedToken};
@@ -54,22 +55,20 @@ impl Authenticator {
             sessions: RecordCache::new(cache, Arc::clone(&store), control.clone(), metrics).into(),
         };
         let (witness, sights) = Witness::new(Arc::clone(&store));
-        let previous = settings.previous_pepper.clone();
-        let repepper = previous.map(|it| Repepper::new(it, Arc::clone(&store), control));
+        let peppers = &settings.peppers;
         let authenticator = Authenticator {
             form: CredentialForm::new(settings),
-            csrf: CsrfKeys::new(&settings.pepper, settings.previous_pepper.as_ref()).into(),
+            csrf: CsrfKeys::new(peppers).into(),
             api_keys: Arc::new(ApiKeys {
-                pepper: settings.pepper.clone(),
-                repepper,
+                peppers: peppers.clone(),
+                repepper: Repepper::new(Arc::clone(&store), control),
                 cache: Arc::clone(&caches.keys),
                 revocation: Arc::clone(&revocation),
                 witness: witness.clone(),
                 clock: clock.clone(),
             }),
             sessions: Arc::new(Sessions {
-                pepper: settings.pepper.clone(),
-                previous: settings.previous_pepper.clone(),
+                peppers: peppers.clone(),
                 cache: Arc::clone(&caches.sessions),
                 revocation: Arc::clone(&revocation),
                 witness,
@@ -83,14 +82,14 @@ impl Authenticator {
         (authenticator, follower)
     }
 
-    /// The same with other issuers, as a reload brings them: what is cached of keys and known of
-    /// revocations stays.
-    pub fn with_access_tokens(&self, access_tokens: AccessTokens) -> Authenticator {
+    /// The same with other issuers and peppers, as a reload brings them: what is cached of keys
+    /// and known of revocations stays.
+    pub fn renewed(&self, access_tokens: AccessTokens, peppers: &Peppers) -> Authenticator {
         Authenticator {
             form: self.form.clone(),
-            csrf: Arc::clone(&self.csrf),
-            api_keys: Arc::clone(&self.api_keys),
-            sessions: Arc::clone(&self.sessions),
+            csrf: CsrfKeys::new(peppers).into(),
+            api_keys: Arc::new(self.api_keys.with_peppers(peppers.clone())),
+            sessions: Arc::new(self.sessions.with_peppers(peppers.clone())),
             access_tokens,
             revocation: Arc::clone(&self.revocation),
             tally: Arc::clone(&self.tally),
@@ -137,6 +136,11 @@ impl Authenticator {
             Credential::Refused { refusal, .. } => Err(Failure::Refused(refusal)),
             Credential::Session(token) => self.sessions.verify(token, &self.access_tokens).await,
         }
+    }
+
+    /// What an access token says, be it revoked or not: for whoever revokes it.
+    pub async fn read_access_token(&self, token: &str) -> Result<Arc<VerifiedToken>, Failure> {
+        self.access_tokens.verify(token).await
     }
 
     /// Which API key was exposed, be it good or not: for the log and for `plaintext_credentials:

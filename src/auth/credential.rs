@@ -332,8 +332,9 @@ mod tests {
         CredentialForm::new(&CredentialSettings {
             realm: "osir".into(),
             prefix: "osir".into(),
-            pepper: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong"),
-            previous_pepper: None,
+            peppers: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz")
+                .expect("strong")
+                .into(),
             checksum,
             cache: CacheSettings {
                 capacity: 1,

@@ -16,24 +16,24 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 
-use crate::secret::{Pepper, Purpose};
+use crate::secret::{Pepper, Peppers, Purpose};
 
 /// Makes and checks CSRF tokens.
 pub struct CsrfKeys {
     current: hmac::Key,
-    /// Of the pepper before: pages that are open while it changes go on working.
-    previous: Option<hmac::Key>,
+    /// Of the peppers beside it: pages that are open while it changes go on working.
+    others: Vec<hmac::Key>,
 }
 
 impl CsrfKeys {
-    pub(super) fn new(pepper: &Pepper, previous: Option<&Pepper>) -> CsrfKeys {
+    pub(super) fn new(peppers: &Peppers) -> CsrfKeys {
         let key = |pepper: &Pepper| {
             let derived = pepper.derive(Purpose::CsrfTokens);
             hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
         };
         CsrfKeys {
-            current: key(pepper),
-            previous: previous.map(key),
+            current: key(peppers.current()),
+            others: peppers.others().map(key).collect(),
         }
     }
 
@@ -44,9 +44,8 @@ impl CsrfKeys {
 
     /// Whether this is the token of that session.
     pub fn fits(&self, session: &str, shown: &[u8]) -> bool {
-        [Some(&self.current), self.previous.as_ref()]
-            .into_iter()
-            .flatten()
+        std::iter::once(&self.current)
+            .chain(&self.others)
             .any(|key| token(key, session).as_bytes().ct_eq(shown).into())
     }
 }
@@ -74,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_token_is_of_one_session_under_one_pepper_or_the_one_before() {
-        let keys = CsrfKeys::new(&pepper(b'a'), None);
+        let keys = CsrfKeys::new(&pepper(b'a').into());
         let token = keys.token("osir_csess_1");
         assert_eq!(token.len(), 43);
         assert!(keys.fits("osir_csess_1", token.as_bytes()));
@@ -82,16 +81,23 @@ mod tests {
         for wrong in ["", &token[1..], &token[..42], "x", &token.to_lowercase()] {
             assert!(!keys.fits("osir_csess_1", wrong.as_bytes()), "{wrong}");
         }
-        let changed = CsrfKeys::new(&pepper(b'b'), Some(&pepper(b'a')));
-        assert!(changed.fits("osir_csess_1", token.as_bytes()));
-        assert_ne!(changed.token("osir_csess_1"), token);
-        let after = CsrfKeys::new(&pepper(b'b'), None);
+        let new = || Peppers::from(pepper(b'b'));
+        for (changed, made_here) in [
+            (new().with_previous(pepper(b'a')), false),
+            (new().with_next(pepper(b'a')), false),
+            (Ok(pepper(b'a').into()), true),
+        ] {
+            let changed = CsrfKeys::new(&changed.expect("two peppers"));
+            assert!(changed.fits("osir_csess_1", token.as_bytes()));
+            assert_eq!(changed.token("osir_csess_1") == token, made_here);
+        }
+        let after = CsrfKeys::new(&pepper(b'b').into());
         assert!(!after.fits("osir_csess_1", token.as_bytes()));
     }
 
     #[test]
     fn it_is_not_what_the_store_keeps_of_the_session() {
-        let keys = CsrfKeys::new(&pepper(b'a'), None);
+        let keys = CsrfKeys::new(&pepper(b'a').into());
         let digest = pepper(b'a').digest("osir_csess_1").to_text();
         assert_ne!(keys.token("osir_csess_1"), digest);
     }

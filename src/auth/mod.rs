@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::secret::Pepper;
+use crate::secret::Peppers;
 
 mod credential;
 mod session_cookie;
@@ -48,10 +48,11 @@ pub use failure::{Failure, Refusal, Unavailable};
 pub use follower::Follower;
 pub use key_desk::{
     DeskTools, Import, ImportNote, ImportReport, ImportStopped, KeyDesk, KeyDeskParts, KeyError,
-    KeyPage, KeyProblem, KeyRotationStatus, NewKeyRequest, NoteKind, RotateKeyRequest, RotatedKey,
-    parse_allowed_ip,
+    KeyPage, KeyProblem, KeyRotationStatus, NewKeyRequest, NoteKind, RevokedShown,
+    RotateKeyRequest, RotatedKey, ShownError, ShownKind, ShownProblem, parse_allowed_ip,
 };
 pub use principal::{CredentialKind, Principal};
+pub use repepper::Repepper;
 pub use revocation::{Lease, Revocation};
 pub use session_cookie::{SessionCookie, X_CSRF_TOKEN};
 pub use session_desk::{
@@ -75,10 +76,8 @@ pub struct CredentialSettings {
     pub realm: String,
     /// The first part of our own credentials: `osir` in `osir_live_…`.
     pub prefix: String,
-    /// The HMAC key for secrets at rest.
-    pub pepper: Pepper,
-    /// The one before, while what was hashed with it moves to the current one.
-    pub previous_pepper: Option<Pepper>,
+    /// The HMAC keys for secrets at rest.
+    pub peppers: Peppers,
     /// Whether a key must carry a valid checksum.
     pub checksum: Checksum,
     /// How long what is known may be served.

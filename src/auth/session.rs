@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, Timestamp};
 use crate::id::{AccountId, CredentialId, SessionId};
-use crate::secret::{Digest, Pepper};
+use crate::secret::{Digest, Peppers};
 use crate::store::{
     DenialKind, KeyRecord, ParentToken, SessionParent, SessionRecord, Store, StoreError,
 };
@@ -29,9 +29,8 @@ use super::{AccessTokens, CredentialKind, Failure, Principal, Refusal};
 /// Verifies session tokens.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    pub(super) pepper: Pepper,
-    /// The pepper before. Sessions are too short-lived to be moved: they are looked for twice.
-    pub(super) previous: Option<Pepper>,
+    /// Sessions are too short-lived to be moved: they are looked for under each.
+    pub(super) peppers: Peppers,
     pub(super) cache: Arc<RecordCache<Session>>,
     pub(super) revocation: Arc<Revocation>,
     pub(super) witness: Witness,
@@ -77,6 +76,17 @@ const SIGHT: Duration = Duration::from_secs(5);
 const IDLE_RECHECK: Duration = Duration::from_secs(1);
 
 impl Sessions {
+    /// The same under other peppers: what is cached stays.
+    pub(super) fn with_peppers(&self, peppers: Peppers) -> Sessions {
+        Sessions {
+            peppers,
+            cache: Arc::clone(&self.cache),
+            revocation: Arc::clone(&self.revocation),
+            witness: self.witness.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
     /// Who holds this session.
     pub(super) async fn verify(
         &self,
@@ -84,11 +94,11 @@ impl Sessions {
         access_tokens: &AccessTokens,
     ) -> Result<Principal, Failure> {
         self.revocation.require_fresh()?;
-        let digest = self.pepper.digest(text);
+        let digest = self.peppers.current().digest(text);
         let session = match self.cache.find(&digest, &self.revocation).await? {
             Some(session) => session,
             // Boxed: rare.
-            None => Box::pin(self.find_by_previous(text)).await?,
+            None => Box::pin(self.find_by_others(text)).await?,
         };
         match self.judge(&session, access_tokens) {
             Err(Failure::Refused(Refusal::Idle)) if session.loaded_at.elapsed() >= IDLE_RECHECK => {
@@ -103,12 +113,15 @@ impl Sessions {
         }
     }
 
-    /// The store may still know it by the pepper before.
-    async fn find_by_previous(&self, text: &str) -> Result<Arc<Session>, Failure> {
-        let unknown = Failure::Refused(Refusal::Unknown);
-        let old = self.previous.as_ref().ok_or(unknown)?.digest(text);
-        let session = self.cache.find(&old, &self.revocation).await?;
-        session.ok_or(unknown)
+    /// The store may know it by another pepper.
+    async fn find_by_others(&self, text: &str) -> Result<Arc<Session>, Failure> {
+        for pepper in self.peppers.others() {
+            let digest = pepper.digest(text);
+            if let Some(session) = self.cache.find(&digest, &self.revocation).await? {
+                return Ok(session);
+            }
+        }
+        Err(Failure::Refused(Refusal::Unknown))
     }
 
     fn judge(&self, session: &Session, access_tokens: &AccessTokens) -> Result<Principal, Failure> {

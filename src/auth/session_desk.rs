@@ -14,7 +14,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::id::SessionId;
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome};
 use crate::scope::ScopeSet;
-use crate::secret::{Pepper, Secret};
+use crate::secret::{LivePeppers, Secret};
 use crate::store::{
     CreateSession, Cursor, EndSession, NewSession, Page, SessionOwner, SessionParent,
     SessionRecord, Store, StoreError,
@@ -28,7 +28,7 @@ use super::{Principal, SessionCookie};
 pub struct SessionDesk {
     pub(super) store: Arc<dyn Store>,
     pub(super) format: OpaqueFormat,
-    pub(super) pepper: Pepper,
+    pub(super) peppers: LivePeppers,
     pub(super) clock: Clock,
     pub(super) audit: AuditLog,
 }
@@ -168,7 +168,7 @@ impl SessionDesk {
         });
         let record = self.draft(parent, request, settings, minted.hint)?;
         let new = NewSession {
-            digest: self.pepper.digest(minted.secret.expose()),
+            digest: self.peppers.load().current().digest(minted.secret.expose()),
             record: record.clone(),
             cap: SessionDesk::MOST,
         };

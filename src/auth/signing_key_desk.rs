@@ -15,19 +15,19 @@ use crate::clock::{Clock, Timestamp};
 use crate::id::CredentialId;
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome};
 use crate::sealed::Sealed;
-use crate::secret::Pepper;
+use crate::secret::{LivePeppers, Pepper};
 use crate::store::{
     ActivateSigningKey, NewSigningKey, PublishSigningKey, SigningAlgorithm, SigningKeyRecord,
     SigningKeyState, Store, StoreError,
 };
-use crate::token::jwt::{InvalidSigningKey, SigningKey};
+use crate::token::jwt::{InvalidSigningKey, KeySet, SigningKey};
 
 use super::SignatureAlgorithm;
 
 /// Manages the signing keys on one store.
 pub struct SigningKeyDesk {
     store: Arc<dyn Store>,
-    pepper: Pepper,
+    peppers: LivePeppers,
     clock: Clock,
     audit: AuditLog,
     /// What new keys sign with; `None` is that there is no authorization server.
@@ -101,13 +101,13 @@ impl SigningKeyDesk {
     /// Makes nothing before [`SigningKeyDesk::set_algorithm`].
     pub(super) fn new(
         store: Arc<dyn Store>,
-        pepper: Pepper,
+        peppers: LivePeppers,
         clock: Clock,
         audit: AuditLog,
     ) -> SigningKeyDesk {
         SigningKeyDesk {
             store,
-            pepper,
+            peppers,
             clock,
             audit,
             algorithm: ArcSwap::from_pointee(None),
@@ -142,6 +142,15 @@ impl SigningKeyDesk {
             |key| !matches!(key.state, SigningKeyState::Retiring { until } if until <= now),
         );
         Ok(keys)
+    }
+
+    /// The public halves, for verifying where no gateway runs; `None` while there is no key.
+    pub async fn public_keys(&self) -> Result<Option<KeySet>, SigningKeyError> {
+        let keys = self.list().await?;
+        let public: Vec<&str> = keys.iter().map(|key| key.public.as_str()).collect();
+        let jwks = format!(r#"{{"keys":[{}]}}"#, public.join(","));
+        let algorithms = [SignatureAlgorithm::Es256, SignatureAlgorithm::Rs256];
+        Ok(KeySet::parse(jwks.as_bytes(), &algorithms).ok())
     }
 
     /// Goes to another key. To repeat a planned one is safe: there is one next key at a time.
@@ -271,7 +280,7 @@ impl SigningKeyDesk {
     }
 
     async fn make(&self, algorithm: SigningAlgorithm) -> Result<NewSigningKey, SigningKeyError> {
-        let pepper = self.pepper.clone();
+        let pepper = self.peppers.load().current().clone();
         let made =
             tokio::task::spawn_blocking(move || SigningKeyDesk::draft(&pepper, algorithm)).await;
         match made {
@@ -344,7 +353,8 @@ mod tests {
         let log = folder.path().join("audit.jsonl");
         let audit = AuditLog::open(&log, clock.clone(), dropped).expect("a log");
         let pepper = Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong");
-        let desk = SigningKeyDesk::new(store, pepper, clock.clone(), audit);
+        let peppers = LivePeppers::new(pepper.into());
+        let desk = SigningKeyDesk::new(store, peppers, clock.clone(), audit);
         desk.set_algorithm(Some(SigningAlgorithm::Es256));
         Room {
             folder,

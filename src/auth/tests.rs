@@ -68,7 +68,7 @@ impl Room {
             follower: tokio::spawn(follower.run()),
             clock,
             metrics,
-            pepper: settings.pepper,
+            pepper: settings.peppers.current().clone(),
         }
     }
 
@@ -149,8 +149,9 @@ fn settings() -> CredentialSettings {
     CredentialSettings {
         realm: "osir".into(),
         prefix: "osir".into(),
-        pepper: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong"),
-        previous_pepper: None,
+        peppers: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz")
+            .expect("strong")
+            .into(),
         checksum: Checksum::Required,
         cache: CacheSettings {
             capacity: 10_000,

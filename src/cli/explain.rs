@@ -1,11 +1,11 @@
 //! `portcullis explain METHOD PATH`: why a request would be let through or not.
 
-use std::io::Read as _;
 use std::net::IpAddr;
 
 use serde_json::Value;
 
 use super::output::{self, Format};
+use super::secret_argument::{hidden, read};
 use super::{Cli, Failure, manage, runtime};
 use crate::policy::{ExplainCredential, ExplainRequest};
 use crate::scope::Scope;
@@ -62,8 +62,8 @@ async fn ask(cli: &Cli, request: &ExplainRequest) -> Result<Value, Failure> {
 impl Arguments {
     fn request(&self) -> Result<ExplainRequest, Failure> {
         let credential = match (&self.key, &self.token, &self.scopes) {
-            (Some(key), _, _) => ExplainCredential::Key(secret(key)?),
-            (_, Some(token), _) => ExplainCredential::Token(secret(token)?),
+            (Some(key), _, _) => ExplainCredential::Key(read(key)?),
+            (_, Some(token), _) => ExplainCredential::Token(read(token)?),
             (_, _, Some(scopes)) => ExplainCredential::Scopes(scopes.iter().cloned().collect()),
             (None, None, None) => ExplainCredential::None,
         };
@@ -75,20 +75,6 @@ impl Arguments {
             credential,
         })
     }
-}
-
-/// Into a type that no `Debug` shows.
-fn hidden(argument: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(argument))
-}
-
-fn secret(argument: &Secret) -> Result<Secret, Failure> {
-    if argument.expose() != "-" {
-        return Ok(argument.clone());
-    }
-    let mut text = zeroize::Zeroizing::new(String::new());
-    std::io::stdin().take(16 * 1024).read_to_string(&mut text)?;
-    Ok(Secret::new(text.trim()))
 }
 
 fn print(explanation: &Value) -> Result<(), Failure> {

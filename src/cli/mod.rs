@@ -14,6 +14,7 @@ mod moment;
 mod output;
 mod routes;
 mod schema;
+mod secret_argument;
 mod serve;
 mod session;
 mod signing_key;
@@ -80,7 +81,7 @@ enum Command {
     /// List and rotate what access tokens are signed with.
     #[command(subcommand)]
     SigningKey(signing_key::Command),
-    /// Revoke access tokens.
+    /// Revoke tokens, by name or by showing one.
     #[command(subcommand)]
     Token(token::Command),
     /// Print the JSON Schema of gateway.yaml.

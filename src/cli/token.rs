@@ -1,15 +1,26 @@
-//! `portcullis token …`: access tokens, on a running gateway or directly on its store.
+//! `portcullis token …`: tokens, on a running gateway or directly on its store.
+//!
+//! Invariant: a token that is shown is never printed.
+
+use std::sync::Arc;
 
 use clap::Subcommand;
+use tokio::runtime::Handle;
 
 use super::manage::Desk;
 use super::output::{self, Format, say};
+use super::secret_argument::{hidden, read};
 use super::{Cli, Failure, runtime};
-use crate::admin::RevokedTokensView;
-use crate::auth::{RevokeTokens, TokenName, TokenSelection};
+use crate::admin::{RevokedShownView, RevokedTokensView, ShownTokenBody};
+use crate::auth::{
+    AccessTokens, KeyDesk, OwnKeys, RevokeTokens, ShownKind, TokenName, TokenSelection,
+};
+use crate::clock::Clock;
 use crate::id::GrantId;
+use crate::observe::Metrics;
+use crate::secret::Secret;
 
-/// What to do with access tokens. Clients get them: `POST /oauth/token`.
+/// What to do with tokens. Clients get them: `POST /oauth/token`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Refuse tokens from now on, on every gateway.
@@ -21,7 +32,7 @@ pub(super) enum Command {
         which: Which,
         /// Whose tokens they are. Needed where an issuer has `revocation: none`, whose tokens
         /// cannot be revoked.
-        #[arg(long, conflicts_with = "grant")]
+        #[arg(long, conflicts_with_all = ["grant", "token"])]
         issuer: Option<String>,
     },
 }
@@ -30,6 +41,11 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct Which {
+    /// What got out: an access token is refused, a refresh token's or code's grant and a session
+    /// are ended, an API key is revoked. `-` reads it from standard input, which `ps` does not
+    /// show.
+    #[arg(value_parser = hidden)]
+    token: Option<Secret>,
     /// The one token with this `jti`, for good.
     #[arg(long, value_parser = TokenName::parse)]
     jti: Option<TokenName>,
@@ -46,6 +62,10 @@ pub(super) struct Which {
 
 pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
     let Command::Revoke { which, issuer } = command;
+    if let Some(token) = &which.token {
+        let token = read(token)?;
+        return runtime()?.block_on(revoke_shown(cli, token));
+    }
     let wish = RevokeTokens {
         tokens: which.selection().ok_or(NoSelection)?,
         issuer: issuer.clone(),
@@ -58,7 +78,7 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
 
 /// clap demands one of them before this can be.
 #[derive(Debug, thiserror::Error)]
-#[error("one of --jti, --subject, --client and --grant is needed")]
+#[error("one of TOKEN, --jti, --subject, --client and --grant is needed")]
 struct NoSelection;
 
 impl Which {
@@ -86,4 +106,49 @@ async fn revoke(cli: &Cli, desk: &Desk, wish: &RevokeTokens) -> Result<(), Failu
         "refused since {}; grants ended: {ended}",
         revoked.revoked_at
     ))
+}
+
+async fn revoke_shown(cli: &Cli, token: Secret) -> Result<(), Failure> {
+    let revoked = match Desk::open(cli).await? {
+        Desk::Gateway(client) => client.revoke_shown(&ShownTokenBody { token }).await?,
+        Desk::Store(desk) if desk.is_access_token(&token) => {
+            let verified = verifier(cli, &desk).await?.verify(token.expose()).await;
+            let revoked = desk.revoke_access_token(verified, Desk::actor()).await?;
+            RevokedShownView::from(revoked)
+        }
+        Desk::Store(desk) => {
+            let revoked = desk.revoke_shown(&token, Desk::actor()).await?;
+            RevokedShownView::from(revoked)
+        }
+    };
+    if cli.format == Format::Json {
+        return output::json(&revoked);
+    }
+    let (id, since) = (&revoked.id, &revoked.revoked_at);
+    match revoked.kind {
+        ShownKind::AccessToken => say(format_args!("access token {id}: refused since {since}")),
+        ShownKind::ApiKey => say(format_args!(
+            "API key {id}: revoked since {since}, and its sessions with it"
+        )),
+        ShownKind::AuthorizationCode => say(format_args!(
+            "the code of {id}: the grant is ended since {since}, with all its tokens"
+        )),
+        ShownKind::RefreshToken => say(format_args!(
+            "a refresh token of {id}: the grant is ended since {since}, with all its tokens"
+        )),
+        ShownKind::Session => say(format_args!("session {id}: ended since {since}")),
+    }
+}
+
+/// As a gateway of this configuration would verify.
+async fn verifier(cli: &Cli, desk: &KeyDesk) -> Result<AccessTokens, Failure> {
+    let (config, own) = (cli.load_config()?, OwnKeys::default());
+    if let Some(keys) = desk.signing_keys().public_keys().await? {
+        own.publish(keys);
+    }
+    let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
+    let control = Handle::current();
+    let tokens = AccessTokens::with_own_keys(&config.issuers, &own, clock, &metrics, &control, 1)?;
+    tokens.prefetch().await;
+    Ok(tokens)
 }

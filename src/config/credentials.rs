@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::auth::{CacheSettings, Checksum, CredentialSettings};
 use crate::gateway::PlaintextCredentials;
-use crate::secret::Pepper;
+use crate::secret::{Pepper, Peppers, SamePepper};
 
 use super::field::{Field, Section};
 use super::file::Literal;
@@ -37,9 +37,7 @@ fn credentials(section: &Section<'_>) -> Option<CredentialSettings> {
     ];
     let realm = section.required("realm", "add realm: the name of your API", realm);
     let prefix = section.required("prefix", "add prefix: what your keys begin with", prefix);
-    let pepper = section.required("pepper", PEPPER, pepper);
-    let previous = section.optional("previous_pepper", pepper_before);
-    report_same(section, pepper.as_ref(), previous.as_ref());
+    let peppers = peppers(section);
     let checksum = section.or("checksum", Checksum::Required, |field| {
         field.word(&checksums)
     });
@@ -47,8 +45,7 @@ fn credentials(section: &Section<'_>) -> Option<CredentialSettings> {
     Some(CredentialSettings {
         realm: realm?,
         prefix: prefix?,
-        pepper: pepper?,
-        previous_pepper: previous?,
+        peppers: peppers?,
         checksum: checksum?,
         cache: cache?,
     })
@@ -79,37 +76,66 @@ fn prefix(field: &Field<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn pepper(field: &Field<'_>) -> Option<Pepper> {
-    let bytes = field.secret_bytes(Literal::Refuse)?;
-    match Pepper::new(&bytes) {
-        Ok(pepper) => Some(pepper),
-        Err(weak) => field.refuse(
-            weak.to_string(),
+fn peppers(section: &Section<'_>) -> Option<Peppers> {
+    // First all of them: so that none is left unreported.
+    let current = section.required("pepper", PEPPER, |field| {
+        pepper(
+            field,
             "make one with `openssl rand -hex 32`; name the old one in `previous_pepper`, or all \
              existing keys are unknown",
-        ),
-    }
+        )
+    });
+    let previous = section.optional("previous_pepper", |field| {
+        pepper(field, "name the file of the pepper before")
+    });
+    let next = section.optional("next_pepper", |field| {
+        pepper(field, "make one with `openssl rand -hex 32`")
+    });
+    let peppers = Peppers::from(current?);
+    let peppers = beside(
+        section,
+        peppers,
+        ("previous_pepper", previous?),
+        Peppers::with_previous,
+        "put the new pepper in `pepper` and the one before in `previous_pepper`",
+    );
+    Some(beside(
+        section,
+        peppers,
+        ("next_pepper", next?),
+        Peppers::with_next,
+        "a pepper comes in as `next_pepper`, is then the `pepper`, and goes as `previous_pepper`",
+    ))
 }
 
-fn pepper_before(field: &Field<'_>) -> Option<Pepper> {
+/// Takes one of them in, unless it is there already: then most likely a file was not put in place.
+fn beside(
+    section: &Section<'_>,
+    peppers: Peppers,
+    (key, pepper): (&'static str, Option<Pepper>),
+    add: fn(Peppers, Pepper) -> Result<Peppers, SamePepper>,
+    hint: &str,
+) -> Peppers {
+    let Some(pepper) = pepper else {
+        return peppers;
+    };
+    let same = match peppers.current().is(&pepper) {
+        true => "pepper",
+        false => "previous_pepper",
+    };
+    add(peppers.clone(), pepper).unwrap_or_else(|SamePepper| {
+        let written = section.get(key);
+        let field = written.unwrap_or_else(|| section.field().clone());
+        field.report(format!("`{key}` is the same as `{same}`"), hint);
+        peppers
+    })
+}
+
+fn pepper(field: &Field<'_>, hint: &str) -> Option<Pepper> {
     let bytes = field.secret_bytes(Literal::Refuse)?;
     match Pepper::new(&bytes) {
         Ok(pepper) => Some(pepper),
-        Err(weak) => field.refuse(weak.to_string(), "name the file of the pepper before"),
-    }
-}
-
-/// Most likely the new one was never put in place.
-fn report_same(section: &Section<'_>, one: Option<&Pepper>, other: Option<&Option<Pepper>>) {
-    let digest = |pepper: &Pepper| pepper.digest("the same pepper");
-    if let (Some(pepper), Some(Some(previous))) = (one, other)
-        && digest(pepper) == digest(previous)
-    {
-        let written = section.get("previous_pepper");
-        written.unwrap_or_else(|| section.field().clone()).report(
-            "`previous_pepper` is the same as `pepper`",
-            "put the new pepper in `pepper` and the one before in `previous_pepper`",
-        );
+        Err(weak) => field.refuse(weak.to_string(), hint),
     }
 }
 

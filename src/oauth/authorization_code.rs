@@ -10,6 +10,7 @@ use super::form::Form;
 use super::issue::{Issuance, Issued};
 use super::problem::Problem;
 use super::token::{present_scopes, resource};
+use crate::secret::Digest;
 use crate::store::{ClientRecord, GrantRecord, GrantType, NewRefresh, Redeem, RedeemCode};
 use crate::token::RefreshNonce;
 
@@ -39,7 +40,7 @@ pub(super) async fn redeem(
     let wants_refresh = client.settings.grants.contains(&GrantType::RefreshToken);
     let request = RedeemCode {
         grant: id,
-        code: parts.pepper.digest(code),
+        code: digest(server, code, &grant),
         client: client.id.clone(),
         redirect: form.get("redirect_uri").map(str::to_owned),
         challenge: form.get("code_verifier").map(challenge_of),
@@ -57,6 +58,15 @@ pub(super) async fn redeem(
             .mint(&grant.id, state.generation, &nonce)
     });
     server.issue(access, refresh)
+}
+
+/// The digest to compare with: a code of before a change of the pepper is kept under another one.
+fn digest(server: &AuthorizationServer, code: &str, grant: &GrantRecord) -> Digest {
+    let digests = server.parts.peppers.digests(code);
+    match digests.contains(&grant.code.digest) {
+        true => grant.code.digest,
+        false => digests.current(),
+    }
 }
 
 fn redeemed(outcome: Redeem) -> Result<Box<GrantRecord>, Problem> {

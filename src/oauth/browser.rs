@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::OAuthSettings;
 use crate::id::InteractionId;
-use crate::secret::{Digest, Pepper, Purpose, random_bytes};
+use crate::secret::{Digest, Pepper, Peppers, Purpose, random_bytes};
 
 /// `__Host-`: only this host can have set it, over TLS (RFC 6265bis §4.1.3.2).
 pub const COOKIE_NAME: &str = "__Host-pc_int";
@@ -70,10 +70,13 @@ impl Browser {
         URL_SAFE_NO_PAD.encode(context.sign())
     }
 
-    /// Whether a form carries it.
-    pub(super) fn sent(&self, pepper: &Pepper, id: &InteractionId, token: Option<&str>) -> bool {
-        let expected = self.form_token(pepper, id);
-        token.is_some_and(|token| token.as_bytes().ct_eq(expected.as_bytes()).into())
+    /// Whether a form carries it, of whichever pepper the page was made under.
+    pub(super) fn sent(&self, peppers: &Peppers, id: &InteractionId, token: Option<&str>) -> bool {
+        let is_of = |token: &str, pepper: &Pepper| -> bool {
+            let expected = self.form_token(pepper, id);
+            token.as_bytes().ct_eq(expected.as_bytes()).into()
+        };
+        token.is_some_and(|token| peppers.all().any(|pepper| is_of(token, pepper)))
     }
 }
 
@@ -119,6 +122,7 @@ mod tests {
         let id = |text| InteractionId::parse(text).expect("an id");
         let (one, other) = (Browser::new(), Browser::new());
         let token = one.form_token(&pepper, &id("int_1"));
+        let pepper = Peppers::from(pepper);
         assert!(one.sent(&pepper, &id("int_1"), Some(&token)));
         assert!(!one.sent(&pepper, &id("int_2"), Some(&token)));
         assert!(!other.sent(&pepper, &id("int_1"), Some(&token)));

@@ -15,7 +15,7 @@ use super::throttle::Subject;
 use super::{AuthorizationServer, OwnRequest};
 use crate::id::ClientId;
 use crate::media_type;
-use crate::secret::{Digest, Secret};
+use crate::secret::{Digests, Secret};
 use crate::store::{ClientAuthentication, ClientRecord};
 
 /// How a client showed itself.
@@ -73,12 +73,13 @@ pub(super) async fn authenticate(
         Ok(id) => server.parts.store.client(id).await?,
         Err(_) => None,
     };
-    // Digested also where there is nothing to compare it with: the time tells nothing.
-    let digest = shown
+    // Digested also where there is nothing to compare it with, and under every pepper whichever
+    // fits: the time tells nothing.
+    let digests = shown
         .secret()
-        .map(|secret| server.parts.pepper.digest(secret.expose()));
+        .map(|secret| server.parts.peppers.digests(secret.expose()));
     let record = record.ok_or(Problem::InvalidClient)?;
-    match record.disabled_at.is_none() && is_shown_by(server, &record, &shown, digest) {
+    match record.disabled_at.is_none() && is_shown_by(server, &record, &shown, digests) {
         true => Ok(record),
         false => Err(Problem::InvalidClient),
     }
@@ -88,7 +89,7 @@ fn is_shown_by(
     server: &AuthorizationServer,
     record: &ClientRecord,
     shown: &Shown,
-    digest: Option<Digest>,
+    digests: Option<Digests>,
 ) -> bool {
     let way = match (&record.settings.authentication, shown) {
         (ClientAuthentication::None, Shown::Name(_)) => return true,
@@ -97,10 +98,21 @@ fn is_shown_by(
         (ClientAuthentication::Post, Shown::Post(..)) => true,
         _ => false,
     };
-    let now = server.parts.clock.now();
-    // Digests under the pepper: comparing them tells nothing of the secret.
+    let Some(digests) = digests.filter(|_| way) else {
+        return false;
+    };
+    let (parts, now) = (&server.parts, server.parts.clock.now());
+    // Digests under a pepper: comparing them tells nothing of the secret.
     let mut live = record.live_secrets(now);
-    way && digest.is_some_and(|digest| live.any(|secret| secret.digest == digest))
+    let Some(kept) = live.find(|secret| digests.contains(&secret.digest)) else {
+        return false;
+    };
+    if digests.is_outdated(&kept.digest) {
+        parts
+            .repepper
+            .move_client_secret(&record.id, kept.digest, digests.current(), now);
+    }
+    true
 }
 
 fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, Problem> {

@@ -144,7 +144,7 @@ pub(super) async fn allow(
     }
     let store = &server.parts.store;
     let now = server.parts.clock.now();
-    let made = Made::of(server, &opened.record.id, login);
+    let made = Made::now(server, &opened.record.id, login);
     let record = grant_record(server, opened, login, &made, now);
     // Before the decision: a decided interaction has its grant. That it exists is: decided before.
     let (CreateGrant::Created | CreateGrant::Exists) = store.create_grant(record).await?;
@@ -194,13 +194,14 @@ pub(super) async fn same_again(
     login: &Login,
     grant: &GrantId,
 ) -> Result<Ending, Notice> {
-    let made = Made::of(server, &opened.record.id, login);
+    let made = Made::before(server, &opened.record.id, login, grant);
+    let made = made.ok_or(Notice::Used)?;
     let now = server.parts.clock.now();
     let record = server.parts.store.grant(grant).await?;
     let waiting = record.is_some_and(|record| {
         matches!(record.standing, GrantStanding::Pending) && now < record.code.expires_at
     });
-    match waiting && made.grant == *grant {
+    match waiting {
         true => Ok(Ending::Code(made.code)),
         false => Err(Notice::Used),
     }
@@ -228,7 +229,7 @@ fn grant_record(
         expires_at: now.plus(server.settings.refresh.absolute),
         standing: GrantStanding::Pending,
         code: CodeState {
-            digest: server.parts.pepper.digest(made.code.expose()),
+            digest: server.parts.peppers.current().digest(made.code.expose()),
             redirect: opened.redirect.as_str().to_owned(),
             redirect_rule: asked.redirect_rule(),
             challenge: asked.challenge.clone(),
@@ -247,8 +248,24 @@ struct Made {
 }
 
 impl Made {
-    fn of(server: &AuthorizationServer, id: &InteractionId, login: &Login) -> Made {
-        Made::from(&server.parts.pepper, &server.parts.format, id, login)
+    fn now(server: &AuthorizationServer, id: &InteractionId, login: &Login) -> Made {
+        let parts = &server.parts;
+        Made::from(parts.peppers.current(), &parts.format, id, login)
+    }
+
+    /// What was made when this grant was; `None` where that was under a pepper that is forgotten.
+    fn before(
+        server: &AuthorizationServer,
+        id: &InteractionId,
+        login: &Login,
+        grant: &GrantId,
+    ) -> Option<Made> {
+        let parts = &server.parts;
+        let mut made = parts
+            .peppers
+            .all()
+            .map(|pepper| Made::from(pepper, &parts.format, id, login));
+        made.find(|made| made.grant == *grant)
     }
 
     fn from(pepper: &Pepper, format: &OpaqueFormat, id: &InteractionId, login: &Login) -> Made {

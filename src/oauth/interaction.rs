@@ -81,7 +81,7 @@ pub(super) async fn open_form(
     let opened = open(server, request).await?;
     let sent = opened
         .browser
-        .sent(&server.parts.pepper, &opened.record.id, form.get("token"));
+        .sent(&server.parts.peppers, &opened.record.id, form.get("token"));
     match sent && is_same_site(&request.headers, &server.settings) {
         true => Ok((opened, form)),
         false => Err(Notice::Forged),

@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::id::InteractionId;
-use crate::secret::{Digest, Pepper, Purpose, random_bytes};
+use crate::secret::{Digest, Pepper, Peppers, Purpose, random_bytes};
 
 /// Names one interaction to the operator's login page.
 #[derive(Clone)]
@@ -87,10 +87,15 @@ pub(super) fn verifier(pepper: &Pepper, id: &InteractionId) -> String {
     URL_SAFE_NO_PAD.encode(hmac::sign(&key, id.as_str().as_bytes()))
 }
 
-/// Whether a browser has brought it back.
-pub(super) fn is_verified(pepper: &Pepper, id: &InteractionId, sent: Option<&str>) -> bool {
-    let expected = verifier(pepper, id);
-    sent.is_some_and(|sent| sent.as_bytes().ct_eq(expected.as_bytes()).into())
+/// Whether a browser has brought it back, also one that another instance gave while the pepper
+/// changes.
+pub(super) fn is_verified(peppers: &Peppers, id: &InteractionId, sent: Option<&str>) -> bool {
+    let is = |sent: &str, pepper| {
+        sent.as_bytes()
+            .ct_eq(verifier(pepper, id).as_bytes())
+            .into()
+    };
+    sent.is_some_and(|sent| peppers.all().any(|pepper| is(sent, pepper)))
 }
 
 #[cfg(test)]
@@ -133,10 +138,18 @@ mod tests {
         let one = pepper(b"0123456789abcdefghijklmnopqrstuvwxyz");
         let other = pepper(b"zyxwvutsrqponmlkjihgfedcba9876543210");
         let sent = verifier(&one, &id("int_1"));
+        let (one, other) = (Peppers::from(one), Peppers::from(other));
         assert!(is_verified(&one, &id("int_1"), Some(&sent)));
         assert!(!is_verified(&one, &id("int_2"), Some(&sent)));
         assert!(!is_verified(&other, &id("int_1"), Some(&sent)));
         assert!(!is_verified(&one, &id("int_1"), Some("")));
         assert!(!is_verified(&one, &id("int_1"), None));
+        for changing in [
+            other.clone().with_previous(one.current().clone()),
+            other.with_next(one.current().clone()),
+        ] {
+            let changing = changing.expect("two peppers");
+            assert!(is_verified(&changing, &id("int_1"), Some(&sent)));
+        }
     }
 }

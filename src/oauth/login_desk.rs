@@ -221,7 +221,8 @@ impl LoginDesk {
             AnswerLogin::Expired => return Err(LoginError::Expired),
             AnswerLogin::Unknown => return Err(LoginError::Unknown),
         }
-        Ok(resume::resume_url(settings, self.tools.pepper(), id))
+        let peppers = self.tools.peppers();
+        Ok(resume::resume_url(settings, peppers.current(), id))
     }
 
     /// The login of a challenge. One whose client is gone is gone too.

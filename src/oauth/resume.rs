@@ -35,9 +35,9 @@ async fn resume(
     let query = request.query.as_deref().unwrap_or_default();
     let form = Form::parse(query.as_bytes()).map_err(|_| Notice::Malformed)?;
     let opened = open(server, request).await?;
-    let (pepper, id) = (&server.parts.pepper, &opened.record.id);
+    let (peppers, id) = (&server.parts.peppers, &opened.record.id);
     // As little to be learnt as by a browser without the cookie.
-    if form.repeats(VERIFIER) || !is_verified(pepper, id, form.get(VERIFIER)) {
+    if form.repeats(VERIFIER) || !is_verified(peppers, id, form.get(VERIFIER)) {
         return Err(Notice::Unknown);
     }
     let ending = match &opened.record.state {

@@ -15,9 +15,9 @@ use super::{
     client_authentication, decision, endpoint, interaction, introspect, login, metadata, page,
     resume, revoke, token,
 };
-use crate::auth::{Authenticator, CredentialSettings, OwnKeys};
+use crate::auth::{Authenticator, CredentialSettings, OwnKeys, Repepper};
 use crate::clock::Clock;
-use crate::secret::Pepper;
+use crate::secret::{LivePeppers, Peppers};
 use crate::store::Store;
 use crate::token::{OpaqueFormat, RefreshTokens};
 
@@ -26,7 +26,8 @@ use crate::token::{OpaqueFormat, RefreshTokens};
 pub struct OAuthParts {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
-    pub(super) pepper: Pepper,
+    pub(super) peppers: Peppers,
+    pub(super) repepper: Repepper,
     pub(super) format: OpaqueFormat,
     pub(super) refresh_tokens: RefreshTokens,
     pub(super) keys: Arc<SigningKeys>,
@@ -51,24 +52,36 @@ impl OAuthParts {
         credentials: &CredentialSettings,
         control: Handle,
     ) -> OAuthParts {
-        let pepper = credentials.pepper.clone();
+        let peppers = credentials.peppers.clone();
         let format = OpaqueFormat::new(credentials.prefix.clone());
         let keys = SigningKeys::new(
             Arc::clone(&store),
-            pepper.clone(),
+            LivePeppers::new(peppers.clone()),
             clock.clone(),
             control.clone(),
         );
         OAuthParts {
-            refresh_tokens: RefreshTokens::new(format.clone(), &pepper, None),
+            refresh_tokens: RefreshTokens::new(format.clone(), &peppers),
+            repepper: Repepper::new(Arc::clone(&store), control.clone()),
             keys: Arc::new(keys),
             passwords: Arc::new(Passwords::new(control.clone())),
             throttle: Arc::new(Throttle::default()),
             store,
             clock,
-            pepper,
+            peppers,
             format,
             control,
+        }
+    }
+
+    /// The same for a server with other peppers, as a reload brings them. The signing keys go on
+    /// with theirs until [`SigningKeys::set_peppers`]: what is sealed under a pepper that the
+    /// configuration in force does not have would be lost.
+    pub fn with_peppers(&self, peppers: &Peppers) -> OAuthParts {
+        OAuthParts {
+            peppers: peppers.clone(),
+            refresh_tokens: RefreshTokens::new(self.format.clone(), peppers),
+            ..self.clone()
         }
     }
 

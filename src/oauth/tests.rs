@@ -101,10 +101,11 @@ fn server(store: &Arc<dyn Store>, clock: &Clock, metrics: &Arc<Metrics>) -> Auth
 
 fn credentials() -> CredentialSettings {
     CredentialSettings {
-        previous_pepper: None,
         realm: "osir".into(),
         prefix: "osir".into(),
-        pepper: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong"),
+        peppers: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz")
+            .expect("strong")
+            .into(),
         checksum: Checksum::Required,
         cache: CacheSettings {
             capacity: 1,

@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::id::GrantId;
-use crate::secret::{Digest, Pepper, Purpose, Secret, random_bytes};
+use crate::secret::{Digest, Pepper, Peppers, Purpose, Secret, random_bytes};
 
 use super::OpaqueFormat;
 use super::base62::{push_base62, read_base62};
@@ -35,8 +35,8 @@ const DIGITS: usize = 72;
 pub struct RefreshTokens {
     format: OpaqueFormat,
     current: hmac::Key,
-    /// What tokens may still carry.
-    previous: Option<hmac::Key>,
+    /// What tokens may carry too, while the pepper changes.
+    others: Vec<hmac::Key>,
 }
 
 /// A refresh token that we gave out.
@@ -55,13 +55,12 @@ pub struct RefreshToken {
 pub struct RefreshNonce(Zeroizing<[u8; 16]>);
 
 impl RefreshTokens {
-    /// Under keys derived from the pepper in use and, while tokens made under it live, the one
-    /// before.
-    pub fn new(format: OpaqueFormat, pepper: &Pepper, previous: Option<&Pepper>) -> RefreshTokens {
+    /// Makes them under a key derived from the current pepper, and reads those of each.
+    pub fn new(format: OpaqueFormat, peppers: &Peppers) -> RefreshTokens {
         RefreshTokens {
             format,
-            current: mac_key(pepper),
-            previous: previous.map(mac_key),
+            current: mac_key(peppers.current()),
+            others: peppers.others().map(mac_key).collect(),
         }
     }
 
@@ -103,9 +102,8 @@ impl RefreshTokens {
     }
 
     fn is_ours(&self, body: &[u8], mac: &[u8]) -> bool {
-        let keys = [Some(&self.current), self.previous.as_ref()];
-        keys.into_iter()
-            .flatten()
+        std::iter::once(&self.current)
+            .chain(&self.others)
             .any(|key| self.mac(key, body).ct_eq(mac).into())
     }
 
@@ -160,7 +158,7 @@ mod tests {
     }
 
     fn tokens() -> RefreshTokens {
-        RefreshTokens::new(OpaqueFormat::new("osir"), &pepper(b'z'), None)
+        RefreshTokens::new(OpaqueFormat::new("osir"), &pepper(b'z').into())
     }
 
     #[test]
@@ -225,18 +223,22 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read_under_the_pepper_that_made_it_and_its_successor_only() {
+    fn a_token_is_read_where_its_pepper_is_the_current_the_previous_or_the_next_one() {
         let token = tokens().mint(&GrantId::random(), 3, &RefreshNonce::random());
-        let format = OpaqueFormat::new("osir");
-        let after = RefreshTokens::new(format.clone(), &pepper(b'y'), Some(&pepper(b'z')));
-        assert!(after.read(token.expose()).is_some());
-        let later = RefreshTokens::new(format, &pepper(b'x'), Some(&pepper(b'y')));
-        assert_eq!(later.read(token.expose()), None);
+        let reads = |peppers: Result<Peppers, _>| {
+            let tokens = RefreshTokens::new(OpaqueFormat::new("osir"), &peppers.expect("two"));
+            tokens.read(token.expose()).is_some()
+        };
+        let other = || Peppers::from(pepper(b'y'));
+        assert!(reads(other().with_previous(pepper(b'z'))));
+        assert!(reads(other().with_next(pepper(b'z'))));
+        assert!(!reads(other().with_previous(pepper(b'x'))));
+        assert!(!reads(other().with_next(pepper(b'x'))));
     }
 
     #[test]
     fn another_deployment_with_the_same_pepper_does_not_read_it() {
-        let other = RefreshTokens::new(OpaqueFormat::new("acme"), &pepper(b'z'), None);
+        let other = RefreshTokens::new(OpaqueFormat::new("acme"), &pepper(b'z').into());
         let token = tokens().mint(&GrantId::random(), 3, &RefreshNonce::random());
         let renamed = token.expose().replace("osir", "acme");
         assert_eq!(other.read(&renamed), None);

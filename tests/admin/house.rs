@@ -8,7 +8,10 @@ use std::time::Duration;
 use portcullis::admin::{
     AdminAddress, AdminClient, AdminListener, LiveGateway, NotReady, Readiness,
 };
-use portcullis::auth::{CacheSettings, Checksum, CredentialSettings, KeyDesk, KeyDeskParts};
+use portcullis::auth::{
+    CacheSettings, Checksum, CredentialSettings, Failure, KeyDesk, KeyDeskParts, Refusal,
+    VerifiedToken,
+};
 use portcullis::clock::{Clock, Timestamp};
 use portcullis::oauth::OAuthSettings;
 use portcullis::observe::{AuditLog, Metrics};
@@ -110,8 +113,7 @@ pub(crate) fn credentials() -> CredentialSettings {
     CredentialSettings {
         realm: "osir".into(),
         prefix: "osir".into(),
-        pepper: pepper(),
-        previous_pepper: None,
+        peppers: pepper().into(),
         checksum: Checksum::Optional,
         cache: CacheSettings {
             capacity: 1,
@@ -164,6 +166,10 @@ impl LiveGateway for Puppet {
 
     fn authorization_server(&self) -> Option<OAuthSettings> {
         self.oauth.lock().expect("no panic").clone()
+    }
+
+    async fn read_access_token(&self, _: &Secret) -> Result<Arc<VerifiedToken>, Failure> {
+        Err(Failure::Refused(Refusal::Signature))
     }
 
     fn internal_jwks(&self) -> Value {

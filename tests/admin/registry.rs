@@ -247,3 +247,32 @@ async fn without_its_store_every_verb_on_clients_and_users_is_503() {
     open.close().await;
     assert!(house.audit_lines().await.is_empty(), "nothing was done");
 }
+
+#[tokio::test]
+async fn a_token_that_is_shown_is_told_by_its_kind_and_never_repeated() {
+    let house = House::build();
+    let (open, _, path) = house.open_socket().await;
+    let at = "/v1/tokens/revoke-shown";
+    assert_eq!(ask(&path, "GET", at, "").await.status, 405);
+    for (token, status, words) in [
+        // The puppet's issuer has made none.
+        ("a.b.c", 400, "stands for this access token (signature)"),
+        ("osir_rt_424242", 400, "it is damaged"),
+        ("osir_live_424242", 404, "nothing here is known by it"),
+        ("424242", 404, "nothing here is known by it"),
+    ] {
+        let body = format!(r#"{{"token":"{token}"}}"#);
+        let answer = ask(&path, "POST", at, &body).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.body.contains(words), "{answer:?}");
+        assert!(!answer.body.contains("424242"), "{answer:?}");
+    }
+    for body in [r#"{"token":424242}"#, r#"{"token":["424242"]}"#] {
+        let answer = ask(&path, "POST", at, body).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains("a token is a text"), "{answer:?}");
+        assert!(!answer.body.contains("424242"), "{answer:?}");
+    }
+    assert!(house.audit_lines().await.is_empty());
+    open.close().await;
+}

@@ -406,6 +406,26 @@ fn connected_apps_are_listed_and_revoked_with_the_gateway_running() {
 }
 
 #[test]
+fn connected_apps_are_listed_and_revoked_on_redis_with_the_gateway_stopped() {
+    let redis = RedisServer::start();
+    let home = home_on_redis(&redis);
+    let connected = Connected::prepare(&home);
+    connected.are_listed_and_revoked(&home);
+    connected.are_asked_again(&home);
+}
+
+#[test]
+fn connected_apps_are_listed_and_revoked_on_redis_with_the_gateway_running() {
+    let redis = RedisServer::start();
+    let home = home_on_redis(&redis);
+    home.write("gateway.yaml", &on_redis(&with_admin(), &redis));
+    let _served = Served::start(&home);
+    let connected = Connected::prepare(&home);
+    connected.are_listed_and_revoked(&home);
+    connected.are_asked_again(&home);
+}
+
+#[test]
 fn a_client_that_the_endpoints_would_refuse_is_not_registered() {
     let home = Home::build();
     let refusal = |arguments: &[&str]| {

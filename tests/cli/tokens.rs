@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use portcullis::clock::Clock;
 use portcullis::id::{AccountId, ClientId, GrantId, SubjectId};
-use portcullis::observe::Metrics;
 use portcullis::scope::ScopeSet;
+use portcullis::sealed::Sealed;
+use portcullis::secret::Secret;
 use portcullis::store::{
-    self, CodeState, CreateGrant, GrantRecord, GrantStanding, Redeem, RedeemCode, RedirectRule,
-    StoreSettings,
+    self, CodeState, CreateGrant, GrantRecord, GrantStanding, NewSigningKey, PublishSigningKey,
+    Redeem, RedeemCode, RedirectRule, SigningAlgorithm,
 };
 use portcullis::token::jwt::{SignatureAlgorithm, SigningKey};
+use portcullis::token::{OpaqueFormat, RefreshNonce, RefreshTokens};
 use serde_json::{Value, json};
 
 use super::redis::RedisServer;
@@ -100,25 +102,50 @@ impl House {
 
     /// Two grants of our own server's whose codes were redeemed.
     fn grants(&self) -> [GrantId; 2] {
-        let path = self.home.path("data/keys.redb");
-        let settings = match &self.redis {
-            None => StoreSettings::Embedded { path },
-            Some(redis) => StoreSettings::Redis(redis.settings()),
-        };
-        fs::create_dir_all(self.home.path("data")).expect("made");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        runtime.expect("a runtime").block_on(async {
-            let store = store::open(&settings, &Clock::system(), &Metrics::new()).expect("opens");
-            [grant(&store).await, grant(&store).await]
-        })
+        self.home
+            .with_store(async |store| [grant(&store).await, grant(&store).await])
     }
+
+    /// What of each kind of token there is to show.
+    fn shown(&self) -> Shown {
+        let (key, session_key) = (self.home.key(), self.home.key());
+        let (own, pkcs8) = SigningKey::generate(SignatureAlgorithm::Es256).expect("a key");
+        let grants = self.home.with_store(async |store| {
+            let new = NewSigningKey {
+                kid: own.kid().to_owned(),
+                algorithm: SigningAlgorithm::Es256,
+                public: own.public_jwk().to_owned(),
+                private: Sealed::seal(&pepper(), own.kid(), &pkcs8),
+            };
+            let published = store.publish_signing_key(new, Clock::system().now()).await;
+            assert_eq!(published.expect("written"), PublishSigningKey::Activated);
+            [grant(&store).await, grant(&store).await]
+        });
+        Shown {
+            session: self.home.session(&session_key.0),
+            key,
+            own,
+            grants,
+        }
+    }
+}
+
+struct Shown {
+    key: (String, String),
+    session: (String, String),
+    /// Our own server's.
+    own: SigningKey,
+    grants: [GrantId; 2],
+}
+
+/// The code of a grant, the same each time.
+fn code(id: &GrantId) -> Secret {
+    OpaqueFormat::new("osir").mint_code_from(id, &[7; 32])
 }
 
 async fn grant(store: &Arc<dyn store::Store>) -> GrantId {
     let (id, now) = (GrantId::random(), Clock::system().now());
-    let digest = pepper().digest(&id.to_string());
+    let digest = pepper().digest(code(&id).expose());
     let client = ClientId::parse("client_1").expect("an id");
     let later = now.plus(Duration::from_secs(3600));
     let record = GrantRecord {
@@ -257,6 +284,164 @@ fn tokens_are_revoked_with_the_gateway_running_on_both_stores() {
         let grants = house.grants();
         let _served = Served::start(&house.home);
         revokes_tokens(&house, &grants);
+    }
+}
+
+fn revokes_what_is_shown(house: &House, shown: &Shown) {
+    let secrets = [
+        revokes_shown_access_tokens(house, shown),
+        revokes_shown_secrets(house, shown),
+    ];
+    let audit = house.home.read("data/audit.jsonl");
+    for secret in secrets.iter().flatten() {
+        let body = secret.rsplit(['.', '_']).next().expect("a last part");
+        assert!(!audit.contains(body), "an audit line holds {secret}");
+    }
+}
+
+/// From standard input; what was shown is nowhere in the answer.
+fn show(house: &House, token: &str, format: &str) -> super::Run {
+    let command = ["token", "revoke", "-", "--format", format];
+    let run = house.home.run_with_input(&command, &format!("{token}\n"));
+    let told = run.stdout() + &run.stderr();
+    assert!(!told.contains(token), "{told}");
+    run
+}
+
+fn is_refused(house: &House, token: &str, words: &str) {
+    let run = show(house, token, "table");
+    assert_eq!((run.code(), run.stdout()), (1, String::new()), "{run:?}");
+    assert!(run.stderr().contains(words), "{run:?}");
+}
+
+fn revokes_shown_access_tokens(house: &House, shown: &Shown) -> Vec<String> {
+    let before = house.home.audit_lines("token_revoke");
+    let (one, other) = (house.token("jti-a", |_| {}), house.token("jti-b", |_| {}));
+    let now = Clock::system().now().as_secs();
+    let own = json!({
+        "iss": "https://osir.com", "aud": "https://api.osir.com", "sub": "usr_alice",
+        "client_id": "client_1", "jti": "jti-own", "iat": now, "exp": now + 3600,
+        "scope": "domains:read",
+    });
+    let own = shown.own.sign("at+jwt", &own).expect("signed");
+    for (token, jti) in [(&one, "jti-a"), (&own, "jti-own")] {
+        // A gateway that has just started reads its signing keys in a moment.
+        eventually(|| (house.verdict(token) == "allow").then_some(()));
+        let told = show(house, token, "json").succeeds().json();
+        assert_eq!(
+            (&told["kind"], &told["id"], &told["grants_ended"]),
+            (&json!("access_token"), &json!(jti), &json!([]))
+        );
+        assert!(told["revoked_at"].is_string(), "{told}");
+        eventually(|| (house.verdict(token) == "deny").then_some(()));
+    }
+    eventually(|| (house.verdict(&other) == "allow").then_some(()));
+    // As an argument, which `ps` shows; and again, which is safe.
+    let again = house.home.run(&["token", "revoke", &one]).succeeds();
+    assert!(
+        again
+            .stdout()
+            .starts_with("access token jti-a: refused since "),
+        "{again:?}"
+    );
+    assert_eq!(house.home.audit_lines("token_revoke"), before + 3);
+
+    let stranger = SigningKey::generate(SignatureAlgorithm::Es256).expect("a key");
+    let claims = json!({
+        "iss": IDP, "aud": "api", "sub": "user-7", "client_id": "app-1", "jti": "jti-b",
+        "iat": now, "exp": now + 3600, "scope": "domains:read",
+    });
+    let forged = stranger.0.sign("at+jwt", &claims).expect("signed");
+    is_refused(house, &forged, "no issuer of `access_tokens` stands for");
+    let foreign = house.token("jti-c", |claims| {
+        claims["iss"] = "https://x.example".into();
+    });
+    is_refused(house, &foreign, "no issuer of `access_tokens` stands for");
+    let passing = house.token("jti-c", |claims| {
+        claims["iss"] = "https://passing.example".into();
+    });
+    is_refused(house, &passing, "`revocation: none`");
+    let expired = house.token("jti-c", |claims| {
+        (claims["iat"], claims["exp"]) = ((now - 7200).into(), (now - 3600).into());
+    });
+    is_refused(house, &expired, "has expired");
+    assert_eq!(house.verdict(&other), "allow", "a forgery revoked nothing");
+    assert_eq!(house.home.audit_lines("token_revoke"), before + 3);
+    vec![one, own]
+}
+
+fn revokes_shown_secrets(house: &House, shown: &Shown) -> Vec<String> {
+    let format = OpaqueFormat::new("osir");
+    let refresh_tokens = RefreshTokens::new(format.clone(), &pepper().into());
+    let refresh = |grant: &GrantId| {
+        let token = refresh_tokens.mint(grant, 3, &RefreshNonce::random());
+        token.expose().to_owned()
+    };
+    let [one, other] = &shown.grants;
+    let code = code(other).expose().to_owned();
+    let (key_id, key) = &shown.key;
+    let (session_id, session) = &shown.session;
+    let secrets = [refresh(one), code, key.clone(), session.clone()];
+    let (one, other) = (one.to_string(), other.to_string());
+    for (secret, kind, id, grants) in [
+        (&secrets[0], "refresh_token", &one, json!([one])),
+        (&secrets[1], "authorization_code", &other, json!([other])),
+        (&secrets[2], "api_key", key_id, json!([])),
+        (&secrets[3], "session", session_id, json!([])),
+    ] {
+        let told = show(house, secret, "json").succeeds().json();
+        assert_eq!(
+            (&told["kind"], &told["id"], &told["grants_ended"]),
+            (&json!(kind), &json!(id), &grants)
+        );
+        let again = show(house, secret, "json").succeeds().json();
+        assert_eq!(
+            (&again["revoked_at"], &again["grants_ended"]),
+            (&told["revoked_at"], &json!([])),
+            "to repeat it is safe"
+        );
+        let words = show(house, secret, "table").succeeds().stdout();
+        assert!(words.contains(id.as_str()), "{words}");
+    }
+    eventually(|| (house.home.verdict(key) == "deny").then_some(()));
+    let listed = house.home.run(&["key", "show", key_id, "--format", "json"]);
+    assert!(listed.succeeds().json()["revoked_at"].is_string());
+
+    let unknown = GrantId::from_bytes([0; 16]);
+    let client = format.mint_client_secret().secret.expose().to_owned();
+    for (token, words) in [
+        (client.as_str(), "`client rotate-secret ID --overlap 0s`"),
+        (refresh(&unknown).as_str(), "nothing here is known by it"),
+        (
+            format.mint_code(&shown.grants[1]).expose(),
+            "nothing here is known by it",
+        ),
+        ("osir_rt_abc", "it is damaged"),
+        (&session[..session.len() - 1], "it is damaged"),
+        ("an-unknown-text", "nothing here is known by it"),
+    ] {
+        is_refused(house, token, words);
+    }
+    secrets.into()
+}
+
+#[test]
+fn what_is_shown_is_revoked_with_the_gateway_stopped_on_both_stores() {
+    for house in House::on_both_stores() {
+        house.configure(CONFIG);
+        let shown = house.shown();
+        revokes_what_is_shown(&house, &shown);
+    }
+}
+
+#[test]
+fn what_is_shown_is_revoked_with_the_gateway_running_on_both_stores() {
+    for house in House::on_both_stores() {
+        house.configure(CONFIG);
+        let shown = house.shown();
+        house.configure(&with_admin());
+        let _served = Served::start(&house.home);
+        revokes_what_is_shown(&house, &shown);
     }
 }
 

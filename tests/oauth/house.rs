@@ -29,6 +29,8 @@ pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const PKCE: &str =
     "&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
 pub const PASSWORD: &str = "correct horse battery";
+const PEPPER_2: &str = "1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f00f";
+const PEPPER_3: &str = "2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f00f1e";
 const PEPPER: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
 
 /// The house.
@@ -38,6 +40,8 @@ pub struct House {
     /// The issuer's host, where browsers go.
     pub osir: Tls,
     pub redis: Option<RedisServer>,
+    pub settings: StoreSettings,
+    setup: Setup,
 }
 
 /// One browser on its way through an authorization.
@@ -74,16 +78,7 @@ impl House {
                 timeout: Duration::from_secs(5),
             }),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let (clock, metrics) = (Clock::system(), Metrics::new());
-            let store = portcullis::store::open(&settings, &clock, &metrics).expect("a store");
-            furnish(&store).await;
-        });
-        drop(runtime);
+        with_store(&settings, async |store| furnish(&store).await);
         let upstream = Upstream::start();
         let mut setup = Setup::before(upstream.address).extra(&format!(
             "access_tokens: [{{ issuer: https://osir.com, builtin: true, audience: https://api.osir.com }}]\n\
@@ -96,14 +91,59 @@ impl House {
             );
         }
         let gateway = Gateway::start_in(folder, &setup.yaml());
-        let address = gateway.running().https();
-        let osir = Tls::new(address, &gateway.path("certs/ca.pem"), "osir.com");
         House {
+            osir: osir(&gateway),
             gateway,
             upstream,
-            osir,
             redis,
+            settings,
+            setup,
         }
+    }
+
+    /// Another gateway of the fleet: on the same Redis, in a folder of its own.
+    pub fn beside(&self) -> House {
+        let folder = tempfile::tempdir().expect("a folder");
+        prepare(folder.path());
+        let gateway = Gateway::start_in(folder, &self.setup.yaml());
+        House {
+            osir: osir(&gateway),
+            gateway,
+            upstream: Upstream::start(),
+            redis: None,
+            settings: self.settings.clone(),
+            setup: self.setup.clone(),
+        }
+    }
+
+    /// Reloads it with other peppers: the file of the current one, and what else is said of them.
+    pub fn reload(&self, current: &str, beside: &str) -> Result<(), String> {
+        let yaml = self.with_peppers(current, beside);
+        std::fs::write(self.gateway.path("gateway.yaml"), yaml).expect("writable");
+        self.gateway.running().reload()
+    }
+
+    /// Stops it and starts it again in the same place with other peppers.
+    pub fn restart(self, current: &str, beside: &str) -> House {
+        let yaml = self.with_peppers(current, beside);
+        let gateway = Gateway::start_in(self.gateway.stop(), &yaml);
+        House {
+            osir: osir(&gateway),
+            gateway,
+            ..self
+        }
+    }
+
+    fn with_peppers(&self, current: &str, beside: &str) -> String {
+        let credentials = format!("pepper: {{ file: {current} }}{beside}");
+        self.setup
+            .yaml()
+            .replace("pepper: { file: pepper }", &credentials)
+    }
+
+    /// Does something with the store, which has to be one that others may have too.
+    pub fn with_store<T>(&self, work: impl AsyncFnOnce(Arc<dyn Store>) -> T) -> T {
+        with_store(&self.settings, work)
     }
 
     /// A POST of a form to the API's host.
@@ -179,6 +219,29 @@ impl House {
         self.gateway
             .get(&format!("authorization: Bearer {token}\r\n"))
             .status
+    }
+}
+
+/// The issuer's host on a gateway.
+fn osir(gateway: &Gateway) -> Tls {
+    let address = gateway.running().https();
+    Tls::new(address, &gateway.path("certs/ca.pem"), "osir.com")
+}
+
+fn with_store<T>(settings: &StoreSettings, work: impl AsyncFnOnce(Arc<dyn Store>) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let (clock, metrics) = (Clock::system(), Metrics::new());
+        work(portcullis::store::open(settings, &clock, &metrics).expect("a store")).await
+    })
+}
+
+impl<'a> Browser<'a> {
+    /// The same browser, whose requests go to another gateway of the fleet from now on.
+    pub fn at(self, house: &'a House) -> Browser<'a> {
+        Browser { house, ..self }
     }
 }
 
@@ -284,6 +347,8 @@ fn prepare(folder: &Path) {
     certificates::make(&folder.join("certs"), &hosts).expect("certificates");
     for (name, text) in [
         ("pepper", PEPPER),
+        ("pepper-2", PEPPER_2),
+        ("pepper-3", PEPPER_3),
         ("admin-token", "an-admin-token-for-tests-only"),
     ] {
         let path = folder.join(name);

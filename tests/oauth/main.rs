@@ -22,3 +22,5 @@ mod delegated;
 mod pages;
 mod outage;
 mod registry;
+mod pepper;
+mod rotation;

@@ -303,7 +303,7 @@ async fn a_secret_is_rehashed_whether_it_is_the_current_one_or_the_one_before(gr
         assert_eq!(under(&*store, &old).await, None);
         assert_eq!(under(&*store, &new).await, before);
         let events = since(&*store, &start).await.1;
-        assert_eq!(events, [Event::Publish(old), Event::Publish(new)]);
+        assert_eq!(events, [Event::Publish(new), Event::Publish(old)]);
         let again = store.rehash_key(id, &old, &new).await;
         assert_eq!(again.expect("it answers"), Rehash::Unknown);
     }

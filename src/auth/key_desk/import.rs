@@ -179,7 +179,7 @@ fn draft(desk: &KeyDesk, line: &Line<'_>) -> Result<Option<NewKey>, KeyProblem> 
     let id = line.id.unwrap_or_else(KeyId::random);
     let hint = desk.format.hint(line.key.expose());
     Ok(Some(NewKey {
-        digest: desk.pepper.digest(line.key.expose()),
+        digest: desk.digest(&line.key),
         record: desk.draft(line.request, id, hint)?,
     }))
 }

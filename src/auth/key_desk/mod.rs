@@ -12,13 +12,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use crate::auth::{Checksum, CredentialSettings, SessionDesk, SigningKeyDesk, TokenDesk};
+use crate::auth::{
+    Checksum, CredentialForm, CredentialSettings, SessionDesk, SigningKeyDesk, TokenDesk,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::environment::Environment;
 use crate::id::{AccountId, KeyId};
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome};
 use crate::scope::ScopeSet;
-use crate::secret::{Pepper, Secret};
+use crate::secret::{Digest, LivePeppers, Peppers, Secret};
 use crate::store::{CreateKey, KeyRecord, NewKey, RevokeKey, Store, StoreError};
 use crate::token::{OpaqueFormat, OpaqueKind};
 
@@ -27,18 +29,21 @@ mod import_line;
 mod lines;
 mod problem;
 mod rotation;
+mod shown;
 mod tools;
 
 pub use import::{Import, ImportNote, ImportReport, ImportStopped, NoteKind};
 pub use problem::KeyProblem;
 pub use rotation::{KeyRotationStatus, RotateKeyRequest, RotatedKey};
+pub use shown::{RevokedShown, ShownError, ShownKind, ShownProblem};
 pub use tools::DeskTools;
 
 /// Manages API keys on one store.
 pub struct KeyDesk {
     store: Arc<dyn Store>,
     format: OpaqueFormat,
-    pepper: Pepper,
+    form: CredentialForm,
+    peppers: LivePeppers,
     checksum: Checksum,
     scopes: Arc<ArcSwap<ScopeSet>>,
     clock: Clock,
@@ -118,11 +123,11 @@ impl KeyDesk {
     /// Opens the desk.
     pub fn new(parts: KeyDeskParts<'_>) -> KeyDesk {
         let format = OpaqueFormat::new(&parts.credentials.prefix);
-        let pepper = parts.credentials.pepper.clone();
+        let peppers = LivePeppers::new(parts.credentials.peppers.clone());
         let sessions = SessionDesk {
             store: Arc::clone(&parts.store),
             format: format.clone(),
-            pepper: pepper.clone(),
+            peppers: peppers.clone(),
             clock: parts.clock.clone(),
             audit: parts.audit.clone(),
         };
@@ -131,13 +136,14 @@ impl KeyDesk {
             tokens: TokenDesk::new(Arc::clone(store), clock.clone(), audit.clone()),
             signing_keys: SigningKeyDesk::new(
                 Arc::clone(store),
-                pepper.clone(),
+                peppers.clone(),
                 clock.clone(),
                 audit.clone(),
             ),
             store: parts.store,
             format,
-            pepper,
+            form: CredentialForm::new(parts.credentials),
+            peppers,
             checksum: parts.credentials.checksum,
             scopes: Arc::new(ArcSwap::from_pointee(parts.scopes)),
             clock: parts.clock,
@@ -166,6 +172,11 @@ impl KeyDesk {
         self.scopes.store(Arc::new(scopes));
     }
 
+    /// Replaces the peppers, after a reload.
+    pub fn set_peppers(&self, peppers: Peppers) {
+        self.peppers.replace(peppers);
+    }
+
     /// Makes a key. The secret is in this answer and nowhere else.
     pub async fn create(
         &self,
@@ -175,7 +186,7 @@ impl KeyDesk {
         let minted = self.format.mint(OpaqueKind::ApiKey(request.environment));
         let record = self.draft(request, KeyId::random(), minted.hint)?;
         let new = NewKey {
-            digest: self.pepper.digest(minted.secret.expose()),
+            digest: self.digest(&minted.secret),
             record: record.clone(),
         };
         match self.store.create_keys(vec![new]).await?.first() {
@@ -244,6 +255,11 @@ impl KeyDesk {
     /// The present, for whoever turns "in 90 days" into an instant.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// What is kept of a new secret.
+    fn digest(&self, secret: &Secret) -> Digest {
+        self.peppers.load().current().digest(secret.expose())
     }
 
     /// Checks a wish and turns it into the record to write.

@@ -1,7 +1,8 @@
 //! Rotation: a key gets another secret under the same id, and the old one goes on for a while.
 //!
 //! The new secret is a MAC of what was asked, under a key that only the pepper gives: asked again
-//! under the same request id, the answer is the same, and nothing secret is stored for it.
+//! under the same request id, the answer is the same while the pepper is known, and nothing secret
+//! is stored for it.
 //! Invariant: a rotation that leaves the old secret no time ends the key's sessions too, since
 //! whoever has the old secret may have made some.
 
@@ -10,14 +11,13 @@ use std::time::Duration;
 use super::{KeyDesk, KeyError, KeyProblem, tools};
 use crate::auth::SessionError;
 use crate::clock::Timestamp;
-use crate::environment::Environment;
 use crate::id::{KeyId, RequestId};
 use crate::observe::{Actor, AuditAction};
 use crate::secret::Secret;
 use crate::store::{
     KeyRecord, KeyRotated, KeyRotation, RotateKey, SessionOwner, SessionParent, StoreError,
 };
-use crate::token::{MintedSecret, OpaqueKind};
+use crate::token::OpaqueKind;
 
 /// A wish for another secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,11 +69,14 @@ impl KeyDesk {
             return Err(KeyProblem::Overlap.into());
         }
         let environment = self.show(id).await?.environment;
-        let minted = self.answer(id, environment, &request.request);
-        let digest = self.pepper.digest(minted.secret.expose());
+        // No id holds a line end.
+        let wish = format!("rotate key\n{id}\n{}", request.request);
+        let mint = |bits: &[u8; 32]| self.format.mint_from(OpaqueKind::ApiKey(environment), bits);
+        let peppers = self.peppers.load();
+        let minted = mint(&tools::answer(peppers.current(), &wish));
         let rotation = KeyRotation {
             id: id.clone(),
-            digest,
+            digest: peppers.current().digest(minted.secret.expose()),
             hint: minted.hint,
             request: request.request,
             overlap: request.overlap,
@@ -91,10 +94,9 @@ impl KeyDesk {
             RotateKey::Revoked => return Err(KeyProblem::KeyRevoked.into()),
             RotateKey::Unknown => return Err(KeyError::Unknown(id.clone())),
         };
-        // The pepper has changed since: the secret of then cannot be made again.
-        if rotated.current != digest {
-            return Err(KeyProblem::AnswerLost.into());
-        }
+        // The pepper may have changed since; when the one of then is gone, so is the secret.
+        let minted = tools::answer_again(&peppers, &wish, &rotated.current, mint)
+            .ok_or(KeyProblem::AnswerLost)?;
         // Also when it is repeated: a crash may have come in between.
         let sessions_ended = self.end_sessions(id, &rotated, is_new, actor).await?;
         let record = self.show(id).await?;
@@ -149,14 +151,5 @@ impl KeyDesk {
             // Only a wish for one session can be a wrong one.
             Err(SessionError::Problem(_) | SessionError::Unknown(_)) => Ok(0),
         }
-    }
-
-    /// The same secret for the same wish.
-    fn answer(&self, id: &KeyId, environment: Environment, request: &RequestId) -> MintedSecret {
-        // No id holds a line end.
-        let wish = format!("rotate key\n{id}\n{request}");
-        let bits = tools::answer(&self.pepper, &wish);
-        self.format
-            .mint_from(OpaqueKind::ApiKey(environment), &bits)
     }
 }

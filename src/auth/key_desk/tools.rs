@@ -13,16 +13,16 @@ use super::{AUDIT_WAIT, KeyDesk, KeyProblem, check_scopes};
 use crate::clock::{Clock, Timestamp};
 use crate::observe::{AuditEvent, AuditLog};
 use crate::scope::ScopeSet;
-use crate::secret::{Digest, Pepper, Purpose, Secret};
+use crate::secret::{Digest, LivePeppers, Pepper, Peppers, Purpose, Secret};
 use crate::store::Store;
-use crate::token::OpaqueFormat;
+use crate::token::{MintedSecret, OpaqueFormat};
 
 /// Store, secrets, scopes, time and audit log of a desk. Cheap to clone.
 #[derive(Clone)]
 pub struct DeskTools {
     store: Arc<dyn Store>,
     format: OpaqueFormat,
-    pepper: Pepper,
+    peppers: LivePeppers,
     scopes: Arc<ArcSwap<ScopeSet>>,
     clock: Clock,
     audit: AuditLog,
@@ -34,7 +34,7 @@ impl KeyDesk {
         DeskTools {
             store: Arc::clone(&self.store),
             format: self.format.clone(),
-            pepper: self.pepper.clone(),
+            peppers: self.peppers.clone(),
             scopes: Arc::clone(&self.scopes),
             clock: self.clock.clone(),
             audit: self.audit.clone(),
@@ -53,14 +53,14 @@ impl DeskTools {
         &self.format
     }
 
-    /// The key of all that is hashed or derived.
-    pub fn pepper(&self) -> &Pepper {
-        &self.pepper
+    /// The keys of all that is hashed or derived.
+    pub fn peppers(&self) -> Arc<Peppers> {
+        self.peppers.load()
     }
 
     /// What is kept of a secret.
     pub fn digest(&self, secret: &Secret) -> Digest {
-        self.pepper.digest(secret.expose())
+        self.peppers.load().current().digest(secret.expose())
     }
 
     /// The present.
@@ -73,9 +73,20 @@ impl DeskTools {
         check_scopes(wanted, &self.scopes.load())
     }
 
-    /// The bits of a secret that a wish asks for: the same each time.
-    pub fn answer(&self, wish: &str) -> Zeroizing<[u8; 32]> {
-        answer(&self.pepper, wish)
+    /// A secret that a wish asks for, made of its bits.
+    pub fn answer(&self, wish: &str, mint: impl Fn(&[u8; 32]) -> MintedSecret) -> MintedSecret {
+        mint(&answer(self.peppers.load().current(), wish))
+    }
+
+    /// The secret that a wish got which was carried out before: the one whose digest is kept.
+    /// `None` where it was made under a pepper that is forgotten.
+    pub fn answer_again(
+        &self,
+        wish: &str,
+        kept: &Digest,
+        mint: impl Fn(&[u8; 32]) -> MintedSecret,
+    ) -> Option<MintedSecret> {
+        answer_again(&self.peppers.load(), wish, kept, mint)
     }
 
     /// Leaves the audit line of a change and waits a little for the disk.
@@ -95,6 +106,19 @@ pub(super) fn answer(pepper: &Pepper, wish: &str) -> Zeroizing<[u8; 32]> {
     let mut bits = Zeroizing::new([0; 32]);
     bits.copy_from_slice(tag.as_ref());
     bits
+}
+
+/// Which pepper made the answer, and which the digest, is not written down: each is tried.
+pub(super) fn answer_again(
+    peppers: &Peppers,
+    wish: &str,
+    kept: &Digest,
+    mint: impl Fn(&[u8; 32]) -> MintedSecret,
+) -> Option<MintedSecret> {
+    peppers
+        .all()
+        .map(|pepper| mint(&answer(pepper, wish)))
+        .find(|minted| peppers.digests(minted.secret.expose()).contains(kept))
 }
 
 impl std::fmt::Debug for DeskTools {

@@ -144,6 +144,8 @@ struct Credentials {
     pepper: Secret,
     /// The pepper before, while what was hashed with it moves to the current one on use.
     previous_pepper: Option<Secret>,
+    /// The pepper to come: what other gateways of the fleet make under it is accepted already.
+    next_pepper: Option<Secret>,
     /// Whether a key must carry a valid checksum; `optional` is for keys that an older API gave out.
     #[schemars(extend("default" = "required"))]
     checksum: Option<Checksum>,

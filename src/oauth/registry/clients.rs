@@ -142,7 +142,8 @@ impl Registry {
             return Err(RegistryProblem::Overlap.into());
         }
         let at = self.tools.now();
-        let minted = self.answer(id, &request.request, at);
+        let wish = wish(id, &request.request, at);
+        let minted = self.tools.answer(&wish, |bits| self.mint(bits));
         let rotation = ClientRotation {
             id: id.clone(),
             digest: self.tools.digest(&minted.secret),
@@ -193,11 +194,12 @@ impl Registry {
         request: &RequestId,
     ) -> Result<RotatedClient, RegistryError> {
         let newest = record.secrets.first().ok_or(RegistryProblem::AnswerLost)?;
-        let minted = self.answer(&record.id, request, newest.created_at);
-        // The pepper has changed since: the secret of then cannot be made again.
-        if self.tools.digest(&minted.secret) != newest.digest {
-            return Err(RegistryProblem::AnswerLost.into());
-        }
+        let wish = wish(&record.id, request, newest.created_at);
+        // The pepper may have changed since; when the one of then is gone, so is the secret.
+        let minted = self
+            .tools
+            .answer_again(&wish, &newest.digest, |bits| self.mint(bits))
+            .ok_or(RegistryProblem::AnswerLost)?;
         let previous = record.secrets.get(1).and_then(|secret| secret.ends_at);
         Ok(RotatedClient {
             previous_ends_at: previous.unwrap_or(newest.created_at),
@@ -206,12 +208,8 @@ impl Registry {
         })
     }
 
-    /// The same secret for the same wish, carried out then.
-    fn answer(&self, id: &ClientId, request: &RequestId, at: Timestamp) -> MintedSecret {
-        // No id holds a line end.
-        let wish = format!("rotate client\n{id}\n{request}\n{}", at.as_millis());
-        let bits = self.tools.answer(&wish);
-        self.tools.format().mint_client_secret_from(&bits)
+    fn mint(&self, bits: &[u8; 32]) -> MintedSecret {
+        self.tools.format().mint_client_secret_from(bits)
     }
 
     /// Checks a wish and turns it into what is kept.
@@ -237,6 +235,12 @@ impl Registry {
             account: request.account,
         })
     }
+}
+
+/// The same secret for the same wish, carried out then.
+fn wish(id: &ClientId, request: &RequestId, at: Timestamp) -> String {
+    // No id holds a line end.
+    format!("rotate client\n{id}\n{request}\n{}", at.as_millis())
 }
 
 fn grants(request: &NewClientRequest) -> Result<Vec<GrantType>, RegistryProblem> {

@@ -16,11 +16,12 @@ use tokio::task::JoinHandle;
 
 use crate::auth::OwnKeys;
 use crate::clock::{Clock, Timestamp};
-use crate::secret::Pepper;
+use crate::secret::{LivePeppers, Peppers};
 use crate::store::{SigningAlgorithm, SigningKeyRecord, SigningKeyState, Store, StoreError};
 use crate::token::jwt::{KeySet, SignatureAlgorithm, SigningKey};
 
 mod supply;
+mod reseal;
 
 /// How often the store is asked for them. A key that is published is known everywhere after that.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -33,7 +34,7 @@ const ALGORITHMS: [SignatureAlgorithm; 2] = [SignatureAlgorithm::Es256, Signatur
 /// [`SigningKeys::look`].
 pub struct SigningKeys {
     store: Arc<dyn Store>,
-    pepper: Pepper,
+    peppers: LivePeppers,
     clock: Clock,
     control: Handle,
     own: OwnKeys,
@@ -63,13 +64,13 @@ enum KeysError {
 impl SigningKeys {
     pub(super) fn new(
         store: Arc<dyn Store>,
-        pepper: Pepper,
+        peppers: LivePeppers,
         clock: Clock,
         control: Handle,
     ) -> SigningKeys {
         SigningKeys {
             store,
-            pepper,
+            peppers,
             clock,
             control,
             own: OwnKeys::default(),
@@ -89,6 +90,14 @@ impl SigningKeys {
         let keys = Arc::downgrade(self);
         self.task
             .get_or_init(|| self.control.spawn(SigningKeys::run(keys)));
+    }
+
+    /// Replaces the peppers, after a reload, and seals anew what the one before had sealed.
+    pub async fn set_peppers(&self, peppers: Peppers) {
+        if *self.peppers.load() != peppers {
+            self.peppers.replace(peppers);
+            self.refresh().await;
+        }
     }
 
     /// Reads the keys once, and makes none.
@@ -146,6 +155,9 @@ impl SigningKeys {
         }
         let now = self.clock.now();
         records.retain(|record| is_published(record, now));
+        if wanted.is_some() {
+            self.reseal(&records).await;
+        }
         let public: Vec<&str> = records
             .iter()
             .map(|record| record.public.as_str())
@@ -166,15 +178,14 @@ impl SigningKeys {
             .iter()
             .find(|record| matches!(record.state, SigningKeyState::Active { .. }))?;
         let known = self.active().filter(|key| key.kid() == record.kid);
-        known.or_else(|| match record.private.open(&self.pepper, &record.kid) {
-            Ok(pkcs8) => SigningKey::from_pkcs8(record.algorithm.into(), &pkcs8)
-                .ok()
-                .map(Arc::new),
-            Err(error) => {
-                let cause: &dyn std::error::Error = &error;
-                tracing::error!(kid = record.kid, cause, "the signing key cannot be used");
-                None
-            }
+        known.or_else(|| {
+            let Some((pkcs8, _)) = reseal::open(record, &self.peppers.load()) else {
+                let kid = &record.kid;
+                tracing::error!(kid, "the signing key does not open: it is sealed under no pepper of the configuration");
+                return None;
+            };
+            let key = SigningKey::from_pkcs8(record.algorithm.into(), &pkcs8);
+            key.ok().map(Arc::new)
         })
     }
 

@@ -55,7 +55,7 @@ impl SigningKeys {
     /// Makes a key: a deployment's first is active at once, any other is the next. Of two instances
     /// that make one at the same time, the later one's becomes the next or is not written.
     async fn make(&self, algorithm: SigningAlgorithm) -> Result<bool, KeysError> {
-        let pepper = self.pepper.clone();
+        let pepper = self.peppers.load().current().clone();
         let made = self
             .control
             .spawn_blocking(move || SigningKeyDesk::draft(&pepper, algorithm));
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, Timestamp};
     use crate::observe::Metrics;
-    use crate::secret::Pepper;
+    use crate::secret::{LivePeppers, Pepper};
     use crate::store::{PublishSigningKey, Store, StoreSettings};
 
     use SigningAlgorithm::{Es256, Rs256};
@@ -162,7 +162,8 @@ mod tests {
     fn instance(store: &Arc<dyn Store>, clock: &Clock) -> Arc<SigningKeys> {
         let (store, clock) = (Arc::clone(store), clock.clone());
         let control = Handle::current();
-        Arc::new(SigningKeys::new(store, pepper(), clock, control))
+        let peppers = LivePeppers::new(pepper().into());
+        Arc::new(SigningKeys::new(store, peppers, clock, control))
     }
 
     #[tokio::test]

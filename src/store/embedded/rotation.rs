@@ -145,8 +145,9 @@ pub(super) fn rehash(
         let end = rotation.previous_ends_at.plus(ENDED);
         shelf::end_key(transaction, new, end)?;
     }
-    log::append(transaction, &Event::Publish(*old))?;
+    // The new one first: whoever hears of one alone still finds the secret.
     log::append(transaction, &Event::Publish(*new))?;
+    log::append(transaction, &Event::Publish(*old))?;
     Ok(Rehash::Rehashed)
 }
 

@@ -199,9 +199,10 @@ pub(super) async fn rehash(
         command.arg(layout::record(&new)).arg(left);
         command.exec_async(connection).await?;
     }
+    // The new one first: whoever hears of one alone still finds the secret.
     let mut events = pipe();
-    publish(&mut events, &old);
     publish(&mut events, &new);
+    publish(&mut events, &old);
     let _answers: Vec<::redis::Value> = run(&events, connection).await?;
     Ok(Rehash::Rehashed)
 }

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::{Answer, Raw, Tls};
 
 /// What a test's gateway is like. Every part of the YAML can be replaced.
+#[derive(Clone)]
 pub struct Setup {
     pub store: String,
     pub credentials: String,
