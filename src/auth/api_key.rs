@@ -16,7 +16,7 @@ use super::cache::{Kept, RecordCache};
 use super::principal::{Holder, Identity};
 use super::repepper::{Repepper, Repeppered};
 use super::revocation::Revocation;
-use super::sight::{Sight, Witness};
+use super::sight::{Occasion, Sight, Witness};
 use super::{CredentialKind, Failure, Principal, Refusal, Unavailable};
 
 /// Verifies API keys.
@@ -55,17 +55,21 @@ const SIGHT: Duration = Duration::from_secs(60);
 
 impl ApiKeys {
     /// Who holds this key.
-    pub(super) async fn verify(&self, text: &str) -> Result<Principal, Failure> {
+    pub(super) async fn verify(
+        &self,
+        text: &str,
+        occasion: Occasion,
+    ) -> Result<Principal, Failure> {
         // First: with a stale lease there is no use in asking a store that is likely away.
         self.revocation.require_fresh()?;
         let digest = self.pepper.digest(text);
         if let Some(key) = self.cache.find(&digest, &self.revocation).await? {
-            return self.judge(&key);
+            return self.judge(&key, occasion);
         }
         let unknown = Failure::Refused(Refusal::Unknown);
         let repepper = self.repepper.as_ref().ok_or(unknown)?;
         // Boxed: rare.
-        Box::pin(self.verify_by_previous(repepper, text, digest)).await
+        Box::pin(self.verify_by_previous(repepper, text, digest, occasion)).await
     }
 
     /// The pepper is being changed: the store may still know this key by the one before.
@@ -74,17 +78,18 @@ impl ApiKeys {
         repepper: &Repepper,
         text: &str,
         digest: Digest,
+        occasion: Occasion,
     ) -> Result<Principal, Failure> {
         let old = repepper.previous().digest(text);
         if let Some(key) = self.cache.find(&old, &self.revocation).await? {
-            let principal = self.judge(&key)?;
+            let principal = self.judge(&key, occasion)?;
             repepper.rehash(&key.repeppered, &key.id, old, digest);
             return Ok(principal);
         }
         // Between the two looks it may have moved from one to the other.
         let key = self.cache.find(&digest, &self.revocation).await?;
         let key = key.ok_or(Failure::Refused(Refusal::Unknown))?;
-        self.judge(&key)
+        self.judge(&key, occasion)
     }
 
     /// Whose key this is, be it good or not.
@@ -98,7 +103,7 @@ impl ApiKeys {
         Ok(key.map(|key| key.id.clone()))
     }
 
-    fn judge(&self, key: &Key) -> Result<Principal, Failure> {
+    fn judge(&self, key: &Key, occasion: Occasion) -> Result<Principal, Failure> {
         let now = self.clock.now();
         let Identity {
             not_before,
@@ -112,8 +117,10 @@ impl ApiKeys {
         } else if not_before.is_some_and(|beginning| now < beginning) {
             Refusal::NotYetValid
         } else {
-            self.witness
-                .note(&key.sight, key.digest, now, SIGHT, expires_at);
+            if occasion == Occasion::Use {
+                self.witness
+                    .note(&key.sight, key.digest, now, SIGHT, expires_at);
+            }
             return Ok(Principal::new(Arc::clone(&key.identity)));
         };
         Err(Failure::Refused(refusal))
