@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use http::{HeaderValue, Request};
 
 use super::identity::InternalTokens;
-use super::own_endpoints::{OAuthEndpoints, OwnEndpoint};
+use super::own_endpoints::{OAuthEndpoints, OwnEndpoint, OwnPlace, own_places};
 use super::record::Recorder;
 use super::request_id::RequestIds;
 use super::{Access, Challenging, GatewaySettings, Route, RouteConflict, RouteTable};
@@ -106,6 +106,12 @@ impl Live {
     /// The authorization server's endpoints, if there is one.
     pub(super) fn oauth(&self) -> Option<&OAuthEndpoints> {
         self.oauth.as_ref()
+    }
+
+    /// Where the gateway's own endpoints are.
+    pub fn own_places(&self) -> Vec<OwnPlace> {
+        let oauth = self.oauth().map(OAuthEndpoints::places);
+        own_places(&self.settings, oauth)
     }
 
     /// What verifies credentials.

@@ -17,6 +17,7 @@ use crate::scope::{Scope, ScopeSet};
 use crate::store::SigningAlgorithm;
 
 mod endpoint;
+mod place;
 mod server;
 mod form;
 mod answer;
@@ -48,6 +49,7 @@ mod tests;
 
 pub use endpoint::{Endpoint, Own, authority_and_path};
 pub use password::{HashedPassword, Passwords};
+pub use place::{Place, Places};
 pub use redirect::redirect_fault;
 pub use registry::{
     AppSelection, ConnectedApp, NewClientRequest, NewUserRequest, Registry, RegistryError,

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::metadata::Documents;
 use super::throttle::Throttle;
 use super::{
-    Endpoint, OAuthSettings, Own, OwnRequest, Passwords, SigningKeys, answer, authorize,
+    Endpoint, OAuthSettings, Own, OwnRequest, Passwords, Places, SigningKeys, answer, authorize,
     client_authentication, decision, endpoint, interaction, introspect, login, metadata, revoke,
     token,
 };
@@ -40,6 +40,7 @@ pub struct AuthorizationServer {
     pub(super) parts: OAuthParts,
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) documents: Documents,
+    places: Places,
 }
 
 impl OAuthParts {
@@ -91,6 +92,7 @@ impl AuthorizationServer {
     ) -> AuthorizationServer {
         AuthorizationServer {
             documents: Documents::new(&settings),
+            places: Places::new(&settings),
             settings,
             parts,
             authenticator,
@@ -100,7 +102,12 @@ impl AuthorizationServer {
     /// Whether a request is for this server. `host` is lower case and without port, `path`
     /// canonical.
     pub fn endpoint(&self, host: &str, path: &str) -> Option<Own> {
-        endpoint::find(&self.settings, host, path)
+        self.places.find(host, path)
+    }
+
+    /// Where its endpoints are.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Where the metadata of the resource on a host is, for challenges (RFC 9728 §5.1).

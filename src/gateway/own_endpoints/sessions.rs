@@ -126,7 +126,7 @@ impl Resource {
         }
     }
 
-    fn allow(&self) -> &'static str {
+    pub(super) fn allow(&self) -> &'static str {
         match self {
             Resource::All => "DELETE, GET, POST",
             Resource::Current | Resource::One(_) | Resource::Unknown => "DELETE, GET",
