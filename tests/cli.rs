@@ -1,4 +1,4 @@
-//! The command line, through the binary: exit codes, what is printed where, and `dev`.
+//! The command line, through the binary: exit codes, and what is printed where.
 
 #[path = "support/redis.rs"]
 #[expect(
@@ -7,14 +7,21 @@
     reason = "the tests of the store use more of it"
 )]
 mod redis;
+#[path = "cli/dev.rs"]
+mod dev;
+#[path = "cli/paste.rs"]
+mod paste;
+#[path = "cli/policy.rs"]
+mod policy;
 #[path = "cli/registry.rs"]
 mod registry;
+#[path = "cli/seed.rs"]
+mod seed;
 #[path = "cli/tokens.rs"]
 mod tokens;
 
 use std::fs;
-use std::io::{BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -31,7 +38,6 @@ use portcullis::store::{
     self, CreateSession, NewSession, SessionParent, SessionRecord, StoreSettings, Touch,
 };
 use portcullis::token::{OpaqueFormat, OpaqueKind};
-use rustix::process::{Pid, Signal, kill_process};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -262,39 +268,6 @@ fn the_schema_is_json_on_stdout() {
     let home = Home::build();
     let schema = home.run(&["schema"]).succeeds().json();
     assert!(schema["properties"]["routes"].is_object(), "{schema}");
-}
-
-#[test]
-fn routes_and_explain_work_without_a_gateway() {
-    let home = Home::build();
-    let routes = home.run(&["routes", "--format", "json"]).succeeds().json();
-    assert_eq!(routes[0]["route"], "domains-read");
-    let table = home.run(&["routes"]).succeeds().stdout();
-    assert!(
-        table.starts_with("ROUTE") && table.contains("/v1/domains"),
-        "{table}"
-    );
-
-    let explain = |scopes: &str| {
-        home.run(&[
-            "explain",
-            "GET",
-            "/v1/domains/x",
-            "--scopes",
-            scopes,
-            "--format",
-            "json",
-        ])
-    };
-    assert_eq!(
-        explain("domains:read").succeeds().json()["verdict"],
-        "allow"
-    );
-    let denied = explain("domains:write");
-    assert_eq!(
-        (denied.code(), &denied.json()["verdict"]),
-        (1, &Value::from("deny"))
-    );
 }
 
 #[test]
@@ -538,62 +511,6 @@ fn verify(folder: &Path, host: &str) -> Result<(), rustls::Error> {
         .map(drop)
 }
 
-/// `portcullis dev`, ended by its process id.
-struct Dev {
-    child: Child,
-    ready: Value,
-    stdout: BufReader<std::process::ChildStdout>,
-}
-
-impl Dev {
-    fn start(folder: &Path) -> Dev {
-        let mut child = portcullis(folder)
-            .args(["dev", "--ready-file", "ready.json"])
-            .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-            .args(["--metrics", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(folder.join("dev.log")).expect("made"))
-            .spawn()
-            .expect("starts");
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let ready = eventually(|| {
-            let ended = child.try_wait().expect("a child");
-            let log = || fs::read_to_string(folder.join("dev.log"));
-            assert!(ended.is_none(), "ended: {:?}", log());
-            fs::read_to_string(folder.join("ready.json")).ok()
-        });
-        fs::remove_file(folder.join("ready.json")).expect("removed");
-        Dev {
-            child,
-            ready: serde_json::from_str(&ready).expect("JSON"),
-            stdout,
-        }
-    }
-
-    fn address(&self, listener: &str) -> SocketAddr {
-        text(&self.ready[listener]).parse().expect("an address")
-    }
-
-    /// Ends it; everything that it printed.
-    fn stop(mut self) -> String {
-        let id = i32::try_from(self.child.id()).expect("a process id");
-        let id = Pid::from_raw(id).expect("not zero");
-        kill_process(id, Signal::TERM).expect("signalled");
-        let mut printed = String::new();
-        self.stdout.read_to_string(&mut printed).expect("text");
-        assert_eq!(self.child.wait().expect("ends").code(), Some(0));
-        printed
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        // A test that failed before `stop`. Both fail where it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// `portcullis serve`, ended by its process id.
 struct Served(Child);
 
@@ -691,47 +608,6 @@ fn certs_leaves_someones_own_certificate_alone() {
     assert!(!home.path("certs/ca.pem").exists());
 }
 
-#[test]
-fn explain_and_check_know_what_intake_refuses() {
-    let home = Home::build();
-    let explain = |arguments: &[&str]| {
-        let mut all = vec!["explain", "--format", "json"];
-        all.extend(arguments);
-        home.run(&all).json()
-    };
-    let status = |arguments: &[&str]| explain(arguments)["status"].as_u64();
-    let scopes = ["--scopes", "domains:read"];
-    assert_eq!(
-        status(&["FOO", "/v1/domains", scopes[0], scopes[1]]),
-        Some(501)
-    );
-    assert_eq!(
-        status(&["get", "/v1/domains", scopes[0], scopes[1]]),
-        Some(501)
-    );
-    let host = |host| status(&["GET", "/v1/domains", scopes[0], scopes[1], "--host", host]);
-    assert_eq!(
-        (host("api.osir.com"), host("other.example")),
-        (Some(200), Some(421))
-    );
-    home.write(
-        "gateway.yaml",
-        &CONFIG.replace(
-            "    upstream: domains
-",
-            "    upstream: domains
-    hosts: [other.example]
-",
-        ),
-    );
-    let run = home.run(&["check"]);
-    assert_eq!(run.code(), 1);
-    assert!(
-        run.stderr().contains("no certificate covers other.example"),
-        "{run:?}"
-    );
-}
-
 /// Until it is there; a process that starts has no channel to tell it by.
 fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     for _ in 0..3_000 {
@@ -741,102 +617,6 @@ fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(Duration::from_millis(10));
     }
     panic!("not within 30 seconds");
-}
-
-#[test]
-fn dev_starts_from_nothing_survives_a_restart_and_is_managed_over_its_admin_api() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let dev = Dev::start(folder.path());
-    let state = folder.path().join(".portcullis");
-    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-    assert_eq!(mode(&state), 0o700);
-    for secret in ["pepper", "admin-token", "dev-keys.json", "certs/ca-key.pem"] {
-        assert_eq!(mode(&state.join(secret)), 0o600, "{secret}");
-    }
-
-    // Row 109: no core dump.
-    let limits = fs::read_to_string(format!("/proc/{}/limits", dev.child.id())).expect("Linux");
-    let core = limits
-        .lines()
-        .find(|line| line.starts_with("Max core file size"));
-    assert_eq!(
-        core.expect("listed").split_whitespace().collect::<Vec<_>>()[4..6],
-        ["0", "0"]
-    );
-
-    let refused = plain_http(dev.address("http"), "GET /v1/domains");
-    assert!(refused.starts_with("HTTP/1.1 426 "), "{refused}");
-    let health = plain_http(dev.address("metrics"), "GET /healthz");
-    assert!(health.ends_with("\r\n\r\nok"), "{health}");
-
-    let manage = |arguments: &[&str], token: &str| {
-        let mut command = portcullis(folder.path());
-        command.args(arguments).args(["--format", "json"]);
-        command.env("PORTCULLIS_ADMIN", text(&dev.ready["admin"]));
-        Run(command
-            .env("PORTCULLIS_ADMIN_TOKEN", token)
-            .output()
-            .expect("runs"))
-    };
-    let token = fs::read_to_string(text(&dev.ready["admin_token_file"])).expect("readable");
-    let keys = manage(&["key", "list"], &token).succeeds().json();
-    assert_eq!(keys.as_array().map(Vec::len), Some(2));
-    let read_only = text(&dev.ready["keys"]["read_only"]["key"]);
-    let explain = |method| {
-        manage(
-            &["explain", method, "/v1/domains", "--key", &read_only],
-            &token,
-        )
-    };
-    assert_eq!((explain("GET").code(), explain("POST").code()), (0, 1));
-    let intruder = manage(&["key", "list"], "0000000000000000");
-    assert_eq!(intruder.code(), 1);
-    assert!(
-        intruder
-            .stderr()
-            .contains("the admin token is missing or wrong"),
-        "{intruder:?}"
-    );
-
-    let keys = dev.ready["keys"].clone();
-    let printed = dev.stop();
-    let full = text(&keys["full"]["key"]);
-    for command in [
-        format!("-X GET https://api.osir.com/v1/domains -H \"Authorization: Bearer {full}\""),
-        format!("-X GET https://api.osir.com/v1/domains -H \"X-API-Key: {full}\""),
-        "--connect-to api.osir.com:443:127.0.0.1:".into(),
-    ] {
-        assert!(printed.contains(&command), "{printed}");
-    }
-
-    let again = Dev::start(folder.path());
-    assert_eq!(again.ready["keys"], keys, "the keys survive a restart");
-
-    // A second one that cannot start changes nothing of the first.
-    let config = fs::read_to_string(state.join("gateway.yaml")).expect("there");
-    let second = portcullis(folder.path())
-        .args(["dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-        .args(["--metrics", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-        .output()
-        .expect("runs");
-    assert_eq!(Run(second).code(), 1);
-    assert_eq!(
-        fs::read_to_string(state.join("gateway.yaml")).expect("there"),
-        config
-    );
-    again.stop();
-}
-
-fn plain_http(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("connects");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .expect("not zero");
-    let request = format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("taken");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("an answer");
-    String::from_utf8(answer).expect("text")
 }
 
 /// The same configuration with an admin socket, for a gateway that runs.
@@ -1125,75 +905,4 @@ fn sessions_are_listed_and_ended_with_the_gateway_running() {
     let ((one, other), sessions) = with_sessions(&home);
     let _served = Served::start(&home);
     ends_sessions(&home, (&one, &other), &sessions);
-}
-
-#[test]
-fn routes_and_explain_know_the_session_endpoints() {
-    let home = Home::build();
-    let (id, key) = home.key();
-    let (session, token) = home.session(&id);
-    let routes = home.run(&["routes", "--format", "json"]).succeeds().json();
-    assert_eq!(
-        routes[1],
-        serde_json::json!({
-            "route": "own:sessions", "hosts": "*", "methods": "DELETE GET POST",
-            "path": "/auth/sessions/**", "access": "any valid credential",
-            "upstream": "(the gateway itself)",
-        })
-    );
-    let own = format!("/auth/sessions/{session}");
-    for (method, path, kind, shown, status, reason) in [
-        ("POST", "/auth/sessions", "--key", &key, 200, Value::Null),
-        ("PUT", "/auth/sessions", "--key", &key, 405, "method".into()),
-        ("GET", &own, "--key", &key, 200, Value::Null),
-        ("GET", &own, "--token", &token, 200, Value::Null),
-        (
-            "GET",
-            "/auth/sessions/current",
-            "--key",
-            &key,
-            404,
-            "not_found".into(),
-        ),
-        (
-            "DELETE",
-            "/auth/sessions/current",
-            "--token",
-            &token,
-            200,
-            Value::Null,
-        ),
-        (
-            "POST",
-            "/auth/sessions",
-            "--token",
-            &token,
-            403,
-            "session_chained".into(),
-        ),
-        (
-            "GET",
-            "/auth/sessions/a/b",
-            "--key",
-            &key,
-            404,
-            "not_found".into(),
-        ),
-        (
-            "GET",
-            "/auth/sessionsx",
-            "--key",
-            &key,
-            404,
-            "not_found".into(),
-        ),
-    ] {
-        let explain = ["explain", method, path, kind, "-", "--format", "json"];
-        let told = home.run_with_input(&explain, &format!("{shown}\n")).json();
-        assert_eq!(
-            (&told["status"], &told["reason"]),
-            (&status.into(), &reason),
-            "{method} {path} {kind}: {told}"
-        );
-    }
 }

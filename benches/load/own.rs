@@ -29,6 +29,7 @@ impl Own {
             metrics: any,
             admin: any,
             state: folder.path().to_owned(),
+            program: "portcullis".into(),
         })
         .context("the gateway cannot be started")?;
         let ready = serde_json::to_value(dev.ready())?;

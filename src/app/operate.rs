@@ -247,7 +247,8 @@ impl LiveGateway for Operations {
             .iter()
             .map(|target| target.settings().clone())
             .collect();
-        serde_json::json!(policy::rows(live.settings(), &upstreams))
+        let own = live.own_places();
+        serde_json::json!(policy::rows(live.settings(), &upstreams, &own))
     }
 
     async fn reload(&self) -> Result<(), String> {

@@ -16,7 +16,7 @@ use super::cache::{Kept, RecordCache};
 use super::principal::{Holder, Identity};
 use super::repepper::{Repepper, Repeppered};
 use super::revocation::Revocation;
-use super::sight::{Sight, Witness};
+use super::sight::{Occasion, Sight, Witness};
 use super::{CredentialKind, Failure, Principal, Refusal, Unavailable};
 
 /// Verifies API keys.
@@ -66,27 +66,36 @@ impl ApiKeys {
     }
 
     /// Who holds this key.
-    pub(super) async fn verify(&self, text: &str) -> Result<Principal, Failure> {
+    pub(super) async fn verify(
+        &self,
+        text: &str,
+        occasion: Occasion,
+    ) -> Result<Principal, Failure> {
         // First: with a stale lease there is no use in asking a store that is likely away.
         self.revocation.require_fresh()?;
         let digest = self.peppers.current().digest(text);
         if let Some(key) = self.cache.find(&digest, &self.revocation).await? {
-            return self.judge(&key);
+            return self.judge(&key, occasion);
         }
         if self.peppers.others().next().is_none() {
             return Err(Failure::Refused(Refusal::Unknown));
         }
         // Boxed: rare.
-        Box::pin(self.verify_by_others(text, digest)).await
+        Box::pin(self.verify_by_others(text, digest, occasion)).await
     }
 
     /// The pepper is being changed: the store may know this key by the one before, or by the next
     /// one, which other instances use already.
-    async fn verify_by_others(&self, text: &str, digest: Digest) -> Result<Principal, Failure> {
+    async fn verify_by_others(
+        &self,
+        text: &str,
+        digest: Digest,
+        occasion: Occasion,
+    ) -> Result<Principal, Failure> {
         if let Some(previous) = self.peppers.previous() {
             let old = previous.digest(text);
             if let Some(key) = self.cache.find(&old, &self.revocation).await? {
-                let principal = self.judge(&key)?;
+                let principal = self.judge(&key, occasion)?;
                 self.repepper
                     .move_key(&key.repeppered, &key.id, old, digest);
                 return Ok(principal);
@@ -95,13 +104,13 @@ impl ApiKeys {
         if let Some(next) = self.peppers.next() {
             let new = next.digest(text);
             if let Some(key) = self.cache.find(&new, &self.revocation).await? {
-                return self.judge(&key);
+                return self.judge(&key, occasion);
             }
         }
         // Between the looks it may have moved to the current one.
         let key = self.cache.find(&digest, &self.revocation).await?;
         let key = key.ok_or(Failure::Refused(Refusal::Unknown))?;
-        self.judge(&key)
+        self.judge(&key, occasion)
     }
 
     /// Whose key this is, be it good or not.
@@ -115,7 +124,7 @@ impl ApiKeys {
         Ok(None)
     }
 
-    fn judge(&self, key: &Key) -> Result<Principal, Failure> {
+    fn judge(&self, key: &Key, occasion: Occasion) -> Result<Principal, Failure> {
         let now = self.clock.now();
         let Identity {
             not_before,
@@ -129,8 +138,10 @@ impl ApiKeys {
         } else if not_before.is_some_and(|beginning| now < beginning) {
             Refusal::NotYetValid
         } else {
-            self.witness
-                .note(&key.sight, key.digest, now, SIGHT, expires_at);
+            if occasion == Occasion::Use {
+                self.witness
+                    .note(&key.sight, key.digest, now, SIGHT, expires_at);
+            }
             return Ok(Principal::new(Arc::clone(&key.identity)));
         };
         Err(Failure::Refused(refusal))

@@ -19,7 +19,7 @@ use super::follower::{Caches, Follower};
 use super::repepper::Repepper;
 use super::revocation::Revocation;
 use super::session::Sessions;
-use super::sight::Witness;
+use super::sight::{Occasion, Witness};
 use super::tally::Tally;
 use super::{CredentialSettings, Failure, IssuerRevocation, Principal, Refusal, Unavailable};
 
@@ -119,22 +119,33 @@ impl Authenticator {
     /// Whose credential this is. Counted.
     pub async fn authenticate(&self, credential: Credential<'_>) -> Result<Principal, Failure> {
         let kind = credential.kind();
-        let verdict = self.inspect(credential).await;
+        let verdict = self.verify(credential, Occasion::Use).await;
         self.tally.count(kind, &verdict);
         verdict
     }
 
-    /// The same verdict, not counted: for `explain`.
+    /// The same verdict, neither counted nor a use that moves "last seen": for whoever only asks.
     pub async fn inspect(&self, credential: Credential<'_>) -> Result<Principal, Failure> {
+        self.verify(credential, Occasion::Inquiry).await
+    }
+
+    async fn verify(
+        &self,
+        credential: Credential<'_>,
+        occasion: Occasion,
+    ) -> Result<Principal, Failure> {
         match credential {
             Credential::Absent => Err(Failure::Absent),
             Credential::AccessToken(token) => {
                 let token = self.access_tokens.verify(token).await?;
                 judge_token(&token, &self.revocation)
             }
-            Credential::ApiKey(key) => self.api_keys.verify(key).await,
+            Credential::ApiKey(key) => self.api_keys.verify(key, occasion).await,
             Credential::Refused { refusal, .. } => Err(Failure::Refused(refusal)),
-            Credential::Session(token) => self.sessions.verify(token, &self.access_tokens).await,
+            Credential::Session(token) => {
+                let tokens = &self.access_tokens;
+                self.sessions.verify(token, tokens, occasion).await
+            }
         }
     }
 

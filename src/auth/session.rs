@@ -23,7 +23,7 @@ use crate::store::{
 use super::cache::{Kept, RecordCache};
 use super::principal::{Holder, Identity};
 use super::revocation::Revocation;
-use super::sight::{Sight, Witness};
+use super::sight::{Occasion, Sight, Witness};
 use super::{AccessTokens, CredentialKind, Failure, Principal, Refusal};
 
 /// Verifies session tokens.
@@ -92,6 +92,7 @@ impl Sessions {
         &self,
         text: &str,
         access_tokens: &AccessTokens,
+        occasion: Occasion,
     ) -> Result<Principal, Failure> {
         self.revocation.require_fresh()?;
         let digest = self.peppers.current().digest(text);
@@ -100,14 +101,14 @@ impl Sessions {
             // Boxed: rare.
             None => Box::pin(self.find_by_others(text)).await?,
         };
-        match self.judge(&session, access_tokens) {
+        match self.judge(&session, access_tokens, occasion) {
             Err(Failure::Refused(Refusal::Idle)) if session.loaded_at.elapsed() >= IDLE_RECHECK => {
                 // Boxed: rare, and large.
                 let again = Box::pin(self.cache.reload(session.digest)).await;
                 self.revocation.require_fresh()?;
                 let again = again.map_err(Failure::Unavailable)?;
                 let again = again.ok_or(Failure::Refused(Refusal::Unknown))?;
-                self.judge(&again, access_tokens)
+                self.judge(&again, access_tokens, occasion)
             }
             verdict => verdict,
         }
@@ -124,7 +125,12 @@ impl Sessions {
         Err(Failure::Refused(Refusal::Unknown))
     }
 
-    fn judge(&self, session: &Session, access_tokens: &AccessTokens) -> Result<Principal, Failure> {
+    fn judge(
+        &self,
+        session: &Session,
+        access_tokens: &AccessTokens,
+        occasion: Occasion,
+    ) -> Result<Principal, Failure> {
         let now = self.clock.now();
         let identity = &session.identity;
         let trusted = |issuer: &str| access_tokens.trusts(issuer);
@@ -143,10 +149,12 @@ impl Sessions {
         } else if session.is_idle(now) {
             Refusal::Idle
         } else {
-            session.sight.raise(now);
-            let until = identity.expires_at;
-            self.witness
-                .note(&session.sight, session.digest, now, SIGHT, until);
+            if occasion == Occasion::Use {
+                session.sight.raise(now);
+                let until = identity.expires_at;
+                self.witness
+                    .note(&session.sight, session.digest, now, SIGHT, until);
+            }
             return Ok(Principal::new(Arc::clone(identity)));
         };
         Err(Failure::Refused(refusal))

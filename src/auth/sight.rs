@@ -28,6 +28,15 @@ struct Moments {
     told: AtomicI64,
 }
 
+/// Why a credential is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// An operator or the authorization server asks about it: it is not seen.
+    Inquiry,
+    /// A request shows it.
+    Use,
+}
+
 /// Takes down what is seen.
 #[derive(Clone, Debug)]
 pub(super) struct Witness {

@@ -37,6 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         metrics: arguments.metrics,
         admin: arguments.admin,
         state: arguments.state.clone(),
+        program: std::env::args_os().next().unwrap_or_default().into(),
     };
     let dev = dev::start(&options)?;
     say(dev.ready())?;

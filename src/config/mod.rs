@@ -43,6 +43,7 @@ mod upstreams;
 mod pattern;
 mod routes;
 mod sessions;
+mod hidden;
 mod schema;
 
 pub use problem::{Problem, Problems};
@@ -168,6 +169,8 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
             listeners: listeners.as_ref(),
         },
     );
+    let server = oauth.as_ref().and_then(Option::as_ref);
+    hidden::report(root, routes.as_ref(), server);
     let trusted_proxies = root.or("trusted_proxies", Vec::new(), |list| {
         list.set_of(Field::network)
     });

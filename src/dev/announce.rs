@@ -1,16 +1,19 @@
-//! What a try-out tells: commands to copy for people, one JSON file for scripts.
+//! What a try-out tells: where everything is, for scripts as one JSON file and for curl as its
+//! configuration. The commands for people are [`super::commands`]'.
 
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::state::{self, DevKeys, State};
+use super::commands::Shell;
+use super::credentials::Credentials;
+use super::state::{self, APP_HOST, State};
+use super::{DevError, Options, certificates};
 use crate::app::Running;
 
-/// Where everything is. Holds the demo's keys in the clear.
+/// Where everything is. Holds the demo's secrets in the clear.
 #[derive(Clone, Serialize)]
 pub struct Ready {
     /// The API by the name that the seed gives it.
@@ -18,20 +21,45 @@ pub struct Ready {
     /// Where the API listens.
     https: SocketAddr,
     /// Where clear text is refused.
-    http: Option<SocketAddr>,
+    pub(super) http: Option<SocketAddr>,
     /// Metrics and health.
-    metrics: Option<SocketAddr>,
+    pub(super) metrics: Option<SocketAddr>,
     /// The admin API.
-    admin: Option<String>,
+    pub(super) admin: Option<String>,
     admin_token_file: PathBuf,
     /// The certificate to trust.
     ca: PathBuf,
-    keys: DevKeys,
+    /// For `curl -K`: this certificate, and where the hosts are.
+    curl_config: PathBuf,
+    /// What the seed's step 1 opens in a browser.
+    pub(super) authorize_url: String,
+    #[serde(flatten)]
+    pub(super) credentials: Credentials,
+    /// The same as `https`, to connect to.
+    #[serde(skip)]
+    pub(super) reachable: SocketAddr,
+    /// What a browser is to accept: the hash of the server's public key.
+    #[serde(skip)]
+    pub(super) public_key: String,
+    #[serde(skip)]
+    pub(super) shell: Shell,
+    /// Where the commands are pasted.
+    #[serde(skip)]
+    pub(super) here: PathBuf,
+    /// How this program was called.
+    #[serde(skip)]
+    pub(super) program: PathBuf,
 }
 
 impl Ready {
-    pub(super) fn new(state: &State, running: &Running, keys: &DevKeys) -> Ready {
-        Ready {
+    pub(super) fn new(
+        state: &State,
+        options: &Options,
+        running: &Running,
+        credentials: Credentials,
+    ) -> Result<Ready, DevError> {
+        let client = &credentials.client;
+        let ready = Ready {
             url: "https://api.osir.com",
             https: running.https(),
             http: running.http(),
@@ -39,8 +67,26 @@ impl Ready {
             admin: running.admin().map(ToString::to_string),
             admin_token_file: state.admin_token_file(),
             ca: state.certificates.ca.clone(),
-            keys: keys.clone(),
-        }
+            curl_config: state.folder().join("curl.conf"),
+            authorize_url: format!(
+                "https://osir.com/oauth/authorize?client_id={}&redirect_uri={}&response_type=code\
+                 &scope=domains:read%20domains:write",
+                client.client_id, client.redirect_uri
+            ),
+            credentials,
+            reachable: reachable(running.https()),
+            public_key: certificates::public_key_hash(&state.certificates.cert)?,
+            shell: Shell::new(&options.state),
+            here: std::env::current_dir().unwrap_or_default(),
+            program: options.program.clone(),
+        };
+        state::write_private(&ready.curl_config, &ready.curl_config_text()).map_err(|source| {
+            DevError::File {
+                path: ready.curl_config.clone(),
+                source,
+            }
+        })?;
+        Ok(ready)
     }
 
     /// Writes the JSON file, readable by its owner only.
@@ -48,58 +94,31 @@ impl Ready {
         let text = serde_json::to_string_pretty(self).map_err(io::Error::other)?;
         state::write_private(path, &text)
     }
+
+    /// In quotes, curl reads a backslash as the beginning of an escape.
+    fn curl_config_text(&self) -> String {
+        let ca = self.ca.display().to_string();
+        let ca = ca.replace('\\', r"\\").replace('"', r#"\""#);
+        let mut text = format!(
+            "# Written by `portcullis dev` at each start, for curl -K: only its CA is trusted, and its\n\
+             # hosts are found here, whatever proxy there is.\n\
+             cacert = \"{ca}\"\nnoproxy = \"*\"\nsilent\nshow-error\nwrite-out = \"\\n\"\n"
+        );
+        for host in ["osir.com", "api.osir.com", APP_HOST] {
+            let to = self.reachable;
+            text.push_str(&format!("connect-to = \"{host}:443:{to}\"\n"));
+        }
+        text
+    }
 }
 
-/// The commands to copy: the seed's own, with only the key, `--cacert` and `--connect-to` added.
-impl fmt::Display for Ready {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ca, https) = (self.ca.display(), self.https);
-        let to = format!("--cacert {ca} --connect-to api.osir.com:443:{https}");
-        let (full, read_only) = (&self.keys.full.key, &self.keys.read_only.key);
-        let url = format!("{}/v1/domains", self.url);
-        let mut show = |title: &str, command: String| writeln!(f, "# {title}\n{command}\n");
-        show(
-            "An API key as a bearer token",
-            format!("curl {to} -X GET {url} -H \"Authorization: Bearer {full}\""),
-        )?;
-        show(
-            "An API key in its own header",
-            format!("curl {to} -X GET {url} -H \"X-API-Key: {full}\""),
-        )?;
-        show("401: no credential", format!("curl -i {to} {url}"))?;
-        show(
-            "403: this key may read, not write",
-            format!("curl -i {to} -X POST {url} -H \"X-API-Key: {read_only}\" -d name=example.com"),
-        )?;
-        show(
-            "Temporary access: a session token that may read for 15 minutes",
-            format!(
-                "curl {to} -X POST {}/auth/sessions -H \"Authorization: Bearer {full}\" \\\n  -H \
-                 \"Content-Type: application/json\" -d '{{\"scopes\":[\"domains:read\"],\"ttl\":900}}'",
-                self.url
-            ),
-        )?;
-        if let Some(http) = self.http {
-            show(
-                "426: nothing is answered in clear text",
-                format!("curl -i http://{http}/v1/domains"),
-            )?;
-        }
-        if let Some(metrics) = self.metrics {
-            show(
-                "Metrics for Prometheus",
-                format!("curl http://{metrics}/metrics"),
-            )?;
-        }
-        if let Some(admin) = &self.admin {
-            let token = self.admin_token_file.display();
-            let at = format!("PORTCULLIS_ADMIN={admin} PORTCULLIS_ADMIN_TOKEN=$(cat {token})");
-            show(
-                "Why a request is refused",
-                format!("{at} portcullis explain POST /v1/domains --key {read_only}"),
-            )?;
-            show("Make and revoke keys", format!("{at} portcullis key list"))?;
-        }
-        Ok(())
+/// Whoever listens everywhere is also here.
+fn reachable(mut listening: SocketAddr) -> SocketAddr {
+    if listening.ip().is_unspecified() {
+        listening.set_ip(match listening {
+            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
+        });
     }
+    listening
 }

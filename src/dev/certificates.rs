@@ -1,7 +1,7 @@
 //! A local CA, and a server certificate signed by it: for trying things out, not for production.
 //!
-//! Invariant: a CA that is there is kept, so that whoever trusts it goes on trusting what is made
-//! later; private keys are readable by their owner only.
+//! Invariant: a CA and a server key that are there are kept, so that whoever trusts them goes on
+//! trusting what is made later; private keys are readable by their owner only.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -9,6 +9,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
@@ -65,7 +68,7 @@ pub enum MakeError {
 }
 
 /// Makes a server certificate for `hosts` in `folder`, and the CA if there is none yet. A server
-/// certificate that is there is replaced if it was made here, and else left alone.
+/// certificate that is there is replaced if it was made here, with the same key, and else left alone.
 pub fn make(folder: &Path, hosts: &[String]) -> Result<CertificatePaths, MakeError> {
     fs::create_dir_all(folder).map_err(failed(folder))?;
     let paths = CertificatePaths {
@@ -75,11 +78,26 @@ pub fn make(folder: &Path, hosts: &[String]) -> Result<CertificatePaths, MakeErr
     };
     refuse_foreign(&paths)?;
     let authority = Authority::keep_or_make(&paths.ca, &folder.join("ca-key.pem"))?;
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    // The key that is there stays: whoever accepted it (a browser, by its hash) goes on doing so.
+    let key = match paths.key.exists() {
+        true => KeyPair::from_pem(&fs::read_to_string(&paths.key).map_err(failed(&paths.key))?)?,
+        false => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
+    };
     let certificate = server(hosts, authority.until)?.signed_by(&key, &authority.issuer)?;
     write(&paths.cert, &certificate.pem(), 0o644)?;
     write(&paths.key, &key.serialize_pem(), 0o600)?;
     Ok(paths)
+}
+
+/// How Chromium's `--ignore-certificate-errors-spki-list` names a server certificate: the SHA-256 of
+/// its public key (`SubjectPublicKeyInfo`), in base64.
+pub fn public_key_hash(certificate: &Path) -> Result<String, MakeError> {
+    let text = fs::read_to_string(certificate).map_err(failed(certificate))?;
+    let unreadable = || MakeError::Certificate(rcgen::Error::CouldNotParseCertificate);
+    let (_, pem) = x509_parser::pem::parse_x509_pem(text.as_bytes()).map_err(|_| unreadable())?;
+    let parsed = pem.parse_x509().map_err(|_| unreadable())?;
+    let hash = digest::digest(&digest::SHA256, parsed.public_key().raw);
+    Ok(STANDARD.encode(hash))
 }
 
 /// A certificate that was not signed by the CA beside it is someone's own, and so is its key.

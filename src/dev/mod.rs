@@ -1,21 +1,28 @@
-//! The one-command try-out: local CA, demo upstreams, first credentials, a gateway.
+//! The one-command try-out: local CA, demo upstreams and a demo app, first credentials, a gateway.
 //!
 //! Needs nothing installed and no configuration; what it makes lies in one folder and survives a
 //! restart. Not here: anything that a production gateway does differently. Invariant: the gateway
 //! that runs is the real one with a real configuration file, which the folder shows.
 
 pub mod certificates;
-mod announce;
 mod state;
 mod upstreams;
+mod callback;
+mod credentials;
+mod announce;
+mod commands;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::app::{self, AppError, Running};
 use crate::config::{Config, Problems};
+use callback::Callback;
 use certificates::MakeError;
-use state::{DevKeys, State};
+use commands::Shell;
+use credentials::Credentials;
+use state::State;
 use upstreams::Upstreams;
 
 pub use announce::Ready;
@@ -33,6 +40,8 @@ pub struct Options {
     pub admin: SocketAddr,
     /// The folder.
     pub state: PathBuf,
+    /// How this program was called: what the commands that are printed call it.
+    pub program: PathBuf,
 }
 
 /// A try-out that runs.
@@ -54,6 +63,9 @@ pub enum DevError {
     /// The configuration that was written: a bug.
     #[error("{0}")]
     Config(Problems),
+    /// The keys, the client or the user.
+    #[error("the first credentials cannot be made: {0}")]
+    Credentials(String),
     /// The folder.
     #[error("{}", path.display())]
     File {
@@ -62,9 +74,6 @@ pub enum DevError {
         /// Why.
         source: std::io::Error,
     },
-    /// The keys.
-    #[error("the first keys cannot be made: {0}")]
-    Keys(String),
     /// The upstreams.
     #[error("the demo upstreams cannot be started")]
     Upstreams(#[source] std::io::Error),
@@ -73,7 +82,8 @@ pub enum DevError {
 /// Makes what is missing and starts everything.
 pub fn start(options: &Options) -> Result<Dev, DevError> {
     let state = State::prepare(&options.state)?;
-    let upstreams = Upstreams::start().map_err(DevError::Upstreams)?;
+    let callback = Arc::new(Callback::new(state.code_file()));
+    let upstreams = Upstreams::start(&callback).map_err(DevError::Upstreams)?;
     let (path, text) = (
         state.config_path(),
         state::config_text(options, upstreams.addresses()),
@@ -83,8 +93,10 @@ pub fn start(options: &Options) -> Result<Dev, DevError> {
     let running = app::start(&path, config)?;
     // Only now: a second `dev` that cannot start must not change what the first one reads.
     std::fs::write(&path, text).map_err(|source| DevError::File { path, source })?;
-    let keys = DevKeys::make(&state, &running)?;
-    let ready = Ready::new(&state, &running, &keys);
+    let credentials = Credentials::make(&state, &running)?;
+    let client = credentials.client.clone();
+    let ready = Ready::new(&state, options, &running, credentials)?;
+    callback.tell(Shell::new(state.folder()), client);
     Ok(Dev {
         running,
         ready,

@@ -1,43 +1,25 @@
-//! The folder of a try-out: certificates, secrets, store, configuration, and the keys in the clear
-//! (this is for trying things out: they open nothing but the demo).
+//! The folder of a try-out: certificates, secrets, store, configuration, and what was opened with it.
+//!
+//! Invariant: only its owner can look into it.
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::certificates::{self, CertificatePaths, DEFAULT_HOSTS};
-use super::upstreams::SERVICES;
+use super::upstreams::{SERVICES, UpstreamAddresses};
 use super::{DevError, Options};
-use crate::admin::{AdminClient, NewKeyBody};
-use crate::app::Running;
-use crate::id::KeyId;
 use crate::secret::{Secret, random_bytes};
+
+/// The host of the demo's app.
+pub(super) const APP_HOST: &str = "yourapp.com";
 
 /// The folder with everything in it.
 pub(super) struct State {
     folder: PathBuf,
     pub(super) certificates: CertificatePaths,
     admin_token: Secret,
-}
-
-/// The two keys of a try-out.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct DevKeys {
-    /// Every scope.
-    pub(super) full: DevKey,
-    /// Only the `:read` scopes.
-    pub(super) read_only: DevKey,
-}
-
-/// One key, in the clear.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct DevKey {
-    pub(super) id: KeyId,
-    pub(super) key: String,
 }
 
 impl State {
@@ -52,7 +34,9 @@ impl State {
             .create(folder)
             .map_err(failed)?;
         let folder = folder.canonicalize().map_err(failed)?;
-        let hosts = DEFAULT_HOSTS.map(String::from);
+        // And the app's, whose page is served here too.
+        let hosts = DEFAULT_HOSTS.iter().chain(&[APP_HOST]);
+        let hosts: Vec<String> = hosts.map(|host| (*host).to_owned()).collect();
         let certificates = certificates::make(&folder.join("certs"), &hosts)?;
         secret_file(&folder.join("pepper"))?;
         let admin_token = secret_file(&folder.join("admin-token"))?;
@@ -65,6 +49,20 @@ impl State {
 
     pub(super) fn admin_token_file(&self) -> PathBuf {
         self.folder.join("admin-token")
+    }
+
+    pub(super) fn admin_token(&self) -> &Secret {
+        &self.admin_token
+    }
+
+    /// Where the OAuth client is kept.
+    pub(super) fn client_file(&self) -> PathBuf {
+        self.folder.join("dev-client.json")
+    }
+
+    /// Where the app keeps the code of the last login.
+    pub(super) fn code_file(&self) -> PathBuf {
+        self.folder.join("code")
     }
 
     /// The folder.
@@ -111,7 +109,7 @@ pub(super) fn write_private(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// The configuration of a try-out.
-pub(super) fn config_text(options: &Options, upstreams: &[SocketAddr; 4]) -> String {
+pub(super) fn config_text(options: &Options, upstreams: &UpstreamAddresses) -> String {
     let mut text = format!(
         "# Written by `portcullis dev` at each start; copy it to make it yours.\n\
          listen:\n  https: {}\n  http: {}\n  metrics: {}\n  admin: {}\n\
@@ -120,23 +118,36 @@ pub(super) fn config_text(options: &Options, upstreams: &[SocketAddr; 4]) -> Str
          credentials:\n  realm: osir\n  prefix: osir\n  pepper: {{ file: pepper }}\n\
          admin_token: {{ file: admin-token }}\n\
          audit_log: audit.jsonl\n\
-         access_log: {{ file: access.log }}\n",
+         access_log: {{ file: access.log }}\n\
+         access_tokens:\n  - {{ issuer: https://osir.com, builtin: true, audience: https://api.osir.com }}\n\
+         oauth: {{ issuer: https://osir.com, login: builtin }}\n",
         options.https, options.http, options.metrics, options.admin
     );
     text.push_str("scopes:\n");
-    let nouns = ["domains", "servers", "email settings", "billing info"];
-    for (service, noun) in SERVICES.iter().zip(nouns) {
+    let words = [
+        ("domains", "domains"),
+        ("servers", "servers"),
+        ("email settings", "email"),
+        ("billing info", "billing"),
+    ];
+    for (service, (view, manage)) in SERVICES.iter().zip(words) {
         text.push_str(&format!(
-            "  {service}:read: View {noun}\n  {service}:write: Manage {noun}\n"
+            "  {service}:read: View {view}\n  {service}:write: Manage {manage}\n"
         ));
     }
     text.push_str("upstreams:\n");
-    for (service, address) in SERVICES.iter().zip(upstreams) {
+    for (service, address) in SERVICES.iter().zip(upstreams.services) {
         text.push_str(&format!(
             "  {service}: {{ endpoints: [http://{address}] }}\n"
         ));
     }
-    text.push_str("routes:\n");
+    let app = upstreams.app;
+    text.push_str(&format!(
+        "  your-app: {{ endpoints: [http://{app}], identity: none }}\n\
+         routes:\n  - name: your-app\n    path: /callback\n    hosts: [{APP_HOST}]\n    methods: [GET]\n    \
+         access: {{ public: \"the page of the demo's app, to which logins come back\" }}\n    \
+         upstream: your-app\n"
+    ));
     for service in SERVICES {
         for (access, methods) in [("read", "GET, HEAD"), ("write", "POST, PUT, PATCH, DELETE")] {
             text.push_str(&format!(
@@ -146,69 +157,4 @@ pub(super) fn config_text(options: &Options, upstreams: &[SocketAddr; 4]) -> Str
         }
     }
     text
-}
-
-impl DevKeys {
-    /// The keys of an earlier start if the store still has them, else new ones.
-    pub(super) fn make(state: &State, running: &Running) -> Result<DevKeys, DevError> {
-        let failed = |error: &dyn std::fmt::Display| DevError::Keys(error.to_string());
-        let address = running
-            .admin()
-            .ok_or_else(|| DevError::Keys("no admin API".into()))?;
-        let client = AdminClient::new(address.clone(), Some(&state.admin_token))
-            .map_err(|error| failed(&error))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = runtime.map_err(|error| failed(&error))?;
-        let path = state.folder.join("dev-keys.json");
-        runtime.block_on(async {
-            if let Some(keys) = read(&path)
-                && client
-                    .key(&keys.full.id)
-                    .await
-                    .is_ok_and(|found| found.key.revoked_at.is_none())
-                && client
-                    .key(&keys.read_only.id)
-                    .await
-                    .is_ok_and(|found| found.key.revoked_at.is_none())
-            {
-                return Ok(keys);
-            }
-            let keys = DevKeys {
-                full: make_key(&client, "every scope", &["read", "write"]).await?,
-                read_only: make_key(&client, "read only", &["read"]).await?,
-            };
-            let text = serde_json::to_string(&keys).map_err(|error| failed(&error))?;
-            write_private(&path, &text).map_err(|source| DevError::File { path, source })?;
-            Ok(keys)
-        })
-    }
-}
-
-fn read(path: &Path) -> Option<DevKeys> {
-    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
-}
-
-async fn make_key(client: &AdminClient, name: &str, accesses: &[&str]) -> Result<DevKey, DevError> {
-    let scopes = SERVICES.iter().flat_map(|service| {
-        accesses
-            .iter()
-            .map(move |access| format!("{service}:{access}"))
-    });
-    let body = NewKeyBody {
-        account: "acct_dev".into(),
-        name: name.into(),
-        scopes: scopes.collect(),
-        env: None,
-        not_before: None,
-        expires_at: None,
-        allowed_ips: Vec::new(),
-    };
-    let created = client.create_key(&body).await;
-    let created = created.map_err(|error| DevError::Keys(error.to_string()))?;
-    Ok(DevKey {
-        id: created.id,
-        key: created.key.expose().to_owned(),
-    })
 }

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use http::{HeaderValue, Request};
 
 use super::identity::InternalTokens;
-use super::own_endpoints::{OAuthEndpoints, OwnEndpoint};
+use super::own_endpoints::{OAuthEndpoints, OwnEndpoint, OwnPlace, own_places};
 use super::record::Recorder;
 use super::request_id::RequestIds;
 use super::{Access, Challenging, GatewaySettings, Route, RouteConflict, RouteTable};
@@ -111,6 +111,12 @@ impl Live {
     /// How the authorization server is set up, if there is one.
     pub fn authorization_server(&self) -> Option<&OAuthSettings> {
         self.oauth.as_ref().map(OAuthEndpoints::settings)
+    }
+
+    /// Where the gateway's own endpoints are.
+    pub fn own_places(&self) -> Vec<OwnPlace> {
+        let oauth = self.oauth().map(OAuthEndpoints::places);
+        own_places(&self.settings, oauth)
     }
 
     /// What verifies credentials.

@@ -34,7 +34,7 @@ pub use body::ResponseBody;
 pub use intake::{Intake, is_known_method};
 pub use limit::Admitted;
 pub use live::{Gateway, GatewayParts, Live, LiveError};
-pub use own_endpoints::OwnEndpoint;
+pub use own_endpoints::{OwnEndpoint, OwnPlace, own_places};
 pub use path::{BadPath, CanonicalPath};
 pub use path_trie::METHODS;
 pub use plaintext::MOST_LOOKUPS;

@@ -17,6 +17,7 @@ use crate::scope::{Scope, ScopeSet};
 use crate::store::SigningAlgorithm;
 
 mod endpoint;
+mod place;
 mod server;
 mod form;
 mod answer;
@@ -57,6 +58,7 @@ pub use login_challenge::{InvalidLoginChallenge, LoginChallenge};
 pub use login_desk::{LoginDesk, LoginError, LoginProblem, LoginRequest, LoginStanding};
 pub use login_mode::{InvalidLoginPage, LoginMode, LoginPage};
 pub use password::{HashedPassword, Passwords};
+pub use place::{Place, Places};
 pub use redirect::redirect_fault;
 pub use registry::{
     AppSelection, ConnectedApp, NewClientRequest, NewUserRequest, Registry, RegistryError,

@@ -11,7 +11,7 @@ use super::metadata::Documents;
 use super::page::Notice;
 use super::throttle::Throttle;
 use super::{
-    Endpoint, OAuthSettings, Own, OwnRequest, Passwords, SigningKeys, answer, authorize,
+    Endpoint, OAuthSettings, Own, OwnRequest, Passwords, Places, SigningKeys, answer, authorize,
     client_authentication, decision, endpoint, interaction, introspect, login, metadata, page,
     resume, revoke, token,
 };
@@ -42,6 +42,7 @@ pub struct AuthorizationServer {
     pub(super) parts: OAuthParts,
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) documents: Documents,
+    places: Places,
 }
 
 impl OAuthParts {
@@ -105,6 +106,7 @@ impl AuthorizationServer {
     ) -> AuthorizationServer {
         AuthorizationServer {
             documents: Documents::new(&settings),
+            places: Places::new(&settings),
             settings,
             parts,
             authenticator,
@@ -114,7 +116,12 @@ impl AuthorizationServer {
     /// Whether a request is for this server. `host` is lower case and without port, `path`
     /// canonical.
     pub fn endpoint(&self, host: &str, path: &str) -> Option<Own> {
-        endpoint::find(&self.settings, host, path)
+        self.places.find(host, path)
+    }
+
+    /// Where its endpoints are.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Whether an endpoint is there: the pages of a login of another kind than the configured one

@@ -124,7 +124,11 @@ impl Explanation {
         path: &str,
         method: &Method,
     ) -> Result<(), Reason> {
-        if let Some(endpoint) = OwnEndpoint::of(live, &request.lower_host(), path) {
+        let endpoint = match request.host {
+            None => OwnEndpoint::on_any_host(live, path),
+            Some(_) => OwnEndpoint::of(live, &request.lower_host(), path),
+        };
+        if let Some(endpoint) = endpoint {
             return self.own(live, request, &endpoint, method).await;
         }
         let route = self.resolve(live, request, path, method)?;
@@ -153,7 +157,7 @@ impl Explanation {
         let route = endpoint.route(live);
         let name = &route.settings().name;
         self.step("route", taken, |()| {
-            format!("{name}: the gateway answers itself")
+            format!("{name}: {}", endpoint.answered_by())
         })?;
         self.route = Some(name.clone());
         if let Access::Public { reason } = &route.settings().access {

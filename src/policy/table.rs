@@ -1,6 +1,6 @@
 //! The effective policy table: method × path × access × upstream.
 
-use crate::gateway::{Access, GatewaySettings, OwnEndpoint, PathPattern, RouteSettings};
+use crate::gateway::{Access, GatewaySettings, OwnPlace, PathPattern, RouteSettings};
 use crate::upstream::UpstreamSettings;
 
 /// One line of the table.
@@ -20,24 +20,28 @@ pub struct RouteRow {
     pub upstream: String,
 }
 
-/// Every route in the order of the config, and the session endpoints, which come before them for a
-/// request. The authorization server's are told by its metadata.
-pub fn rows(settings: &GatewaySettings, upstreams: &[UpstreamSettings]) -> Vec<RouteRow> {
+/// Every route in the order of the config, and the gateway's own endpoints, which come before them
+/// for a request.
+pub fn rows(
+    settings: &GatewaySettings,
+    upstreams: &[UpstreamSettings],
+    own: &[OwnPlace],
+) -> Vec<RouteRow> {
     settings
         .routes
         .iter()
         .map(|route| row(route, upstreams))
-        .chain([sessions(settings)])
+        .chain(own.iter().map(own_row))
         .collect()
 }
 
-fn sessions(settings: &GatewaySettings) -> RouteRow {
+fn own_row(place: &OwnPlace) -> RouteRow {
     RouteRow {
-        route: OwnEndpoint::SESSIONS.into(),
-        hosts: "*".into(),
-        methods: "DELETE GET POST".into(),
-        path: format!("{}/**", settings.sessions.path),
-        access: "any valid credential".into(),
+        route: place.name.into(),
+        hosts: place.host.clone().unwrap_or_else(|| "*".into()),
+        methods: place.methods.replace(", ", " "),
+        path: place.path.clone(),
+        access: place.callers.into(),
         upstream: "(the gateway itself)".into(),
     }
 }

@@ -173,6 +173,7 @@ impl Gateway {
             metrics: any,
             admin: any,
             state: folder.path().into(),
+            program: "portcullis".into(),
         };
         let dev = dev::start(&options).expect("a gateway");
         let ready = serde_json::to_value(dev.ready()).expect("JSON");

@@ -279,6 +279,20 @@ async fn an_idle_session_ends_unless_another_gateway_saw_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_asks_about_a_session_does_not_use_it() {
+    let room = Room::open().await;
+    let id = KeyId::random();
+    let _key = room.key(|record| record.id = id.clone());
+    let idle = |record: &mut SessionRecord| record.idle_timeout = Some(Duration::from_secs(60));
+    let session = room.session(SessionParent::Key(id), idle).await;
+    room.pass(Duration::from_secs(40)).await;
+    let credential = Credential::read(&session, room.authenticator.form());
+    assert!(room.authenticator.inspect(credential).await.is_ok());
+    room.pass(Duration::from_secs(40)).await;
+    assert_eq!(room.failure(&session).await, Some(IDLE));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_needs_the_store_once_and_the_log_always() {
     let room = Room::open().await;
     let id = KeyId::random();

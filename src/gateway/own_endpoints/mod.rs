@@ -7,10 +7,12 @@
 
 mod cross_origin;
 mod oauth;
+mod places;
 mod sessions;
 
 pub(super) use cross_origin::Reader;
 pub(super) use oauth::OAuthEndpoints;
+pub use places::{OwnPlace, own_places};
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -53,6 +55,22 @@ impl OwnEndpoint {
         let sessions = sessions::Resource::of(path, &live.settings().sessions.path);
         let endpoint = sessions.map(Endpoint::Sessions).or_else(oauth)?;
         Some(OwnEndpoint(endpoint))
+    }
+
+    /// The same for a host that is not known: the first that there is on any.
+    pub fn on_any_host(live: &Live, path: &str) -> Option<OwnEndpoint> {
+        let oauth = || live.oauth()?.find_on_any_host(path).map(Endpoint::OAuth);
+        let sessions = sessions::Resource::of(path, &live.settings().sessions.path);
+        let endpoint = sessions.map(Endpoint::Sessions).or_else(oauth)?;
+        Some(OwnEndpoint(endpoint))
+    }
+
+    /// Who answers it, in words.
+    pub fn answered_by(&self) -> String {
+        match &self.0 {
+            Endpoint::OAuth(endpoint) => endpoint.answered_by(),
+            Endpoint::Sessions(_) => "the gateway's session endpoints answer".into(),
+        }
     }
 
     /// What stands for it where a route is asked for.

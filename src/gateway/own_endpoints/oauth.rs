@@ -11,7 +11,7 @@ use super::super::live::Worker;
 use super::super::record::Record;
 use super::super::{Access, Challenging, Intake, Reason, Rejection, Route};
 use super::read;
-use crate::oauth::{AuthorizationServer, Endpoint, OAuthSettings, Own, OwnRequest};
+use crate::oauth::{AuthorizationServer, Endpoint, OAuthSettings, Own, OwnRequest, Places};
 use crate::observe::Metrics;
 
 /// The server, with what stands for each of its endpoints where a route is asked for.
@@ -40,7 +40,7 @@ impl OAuthEndpoints {
     ) -> OAuthEndpoints {
         let route = |endpoint: Endpoint| {
             let access = Access::Public {
-                reason: "the endpoint judges its callers itself".into(),
+                reason: format!("{}: the endpoint judges that itself", endpoint.callers()),
             };
             let route = Route::own(endpoint.label(), access, challenging, metrics);
             (endpoint, Arc::new(route))
@@ -57,7 +57,20 @@ impl OAuthEndpoints {
 
     /// The endpoint on a host and a canonical path, if there is one.
     pub(super) fn find(&self, host: &str, path: &str) -> Option<OAuth> {
-        let own = self.server.endpoint(host, path)?;
+        self.with(self.server.endpoint(host, path)?)
+    }
+
+    /// The same on the first host that has one.
+    pub(super) fn find_on_any_host(&self, path: &str) -> Option<OAuth> {
+        self.with(self.places().find_on_any_host(path)?)
+    }
+
+    /// Where they are.
+    pub(in crate::gateway) fn places(&self) -> &Places {
+        self.server.places()
+    }
+
+    fn with(&self, own: Own) -> Option<OAuth> {
         let mut routes = self.routes.iter();
         let (_, route) = routes.find(|(endpoint, _)| *endpoint == own.endpoint)?;
         Some(OAuth {
@@ -71,6 +84,12 @@ impl OAuthEndpoints {
 impl OAuth {
     pub(super) fn route(&self) -> &Arc<Route> {
         &self.route
+    }
+
+    pub(super) fn answered_by(&self) -> String {
+        let place = self.server.places().of(&self.own);
+        let host = place.map_or("", |place| place.host.as_str());
+        format!("the gateway's authorization server answers, on {host} only")
     }
 
     pub(super) fn takes(&self, method: &Method) -> Result<(), Rejection> {
