@@ -55,7 +55,7 @@ impl AdminProblem {
             | AdminProblem::Query(_)
             | AdminProblem::Key(KeyError::Problem(_))
             | AdminProblem::Registry(RegistryError::Problem(_))
-            | AdminProblem::Session(SessionError::Problem(_))
+            | AdminProblem::Session(SessionError::ParentEnded | SessionError::Problem(_))
             | AdminProblem::SigningKey(SigningKeyError::NoServer)
             | AdminProblem::Tokens(TokenError::Problem(_)) => {
                 (StatusCode::BAD_REQUEST, "bad_request")

@@ -16,6 +16,7 @@ use super::cache::{Kept, RecordCache};
 use super::principal::{Holder, Identity};
 use super::repepper::{Repepper, Repeppered};
 use super::revocation::Revocation;
+use super::shown_secret::ShownSecret;
 use super::sight::{Sight, Witness};
 use super::{CredentialKind, Failure, Principal, Refusal, Unavailable};
 
@@ -96,6 +97,11 @@ impl ApiKeys {
             key = self.cache.find_anyway(&old).await?;
         }
         Ok(key.map(|key| key.id.clone()))
+    }
+
+    pub(super) fn shown_secret(&self, text: &str) -> ShownSecret {
+        let previous = self.repepper.as_ref().map(Repepper::previous);
+        ShownSecret::new(text, &self.pepper, previous)
     }
 
     fn judge(&self, key: &Key) -> Result<Principal, Failure> {

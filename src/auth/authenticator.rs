@@ -17,6 +17,7 @@ use super::follower::{Caches, Follower};
 use super::repepper::Repepper;
 use super::revocation::Revocation;
 use super::session::Sessions;
+use super::shown_secret::ShownSecret;
 use super::sight::Witness;
 use super::tally::Tally;
 use super::{CredentialSettings, Failure, IssuerRevocation, Principal, Refusal, Unavailable};
@@ -127,6 +128,18 @@ impl Authenticator {
             Credential::ApiKey(key) => self.api_keys.verify(key).await,
             Credential::Refused { refusal, .. } => Err(Failure::Refused(refusal)),
             Credential::Session(token) => self.sessions.verify(token, &self.access_tokens).await,
+        }
+    }
+
+    /// The secret that a request shows, where it is an API key's: for what lives longer than a
+    /// verdict ([`ShownSecret`]). What else gives sessions is denied by name.
+    pub fn shown_secret(&self, credential: &Credential<'_>) -> Option<ShownSecret> {
+        match credential {
+            Credential::ApiKey(text) => Some(self.api_keys.shown_secret(text)),
+            Credential::Absent
+            | Credential::AccessToken(_)
+            | Credential::Refused { .. }
+            | Credential::Session(_) => None,
         }
     }
 

@@ -27,6 +27,7 @@ mod denial_list;
 mod follower;
 mod key_desk;
 mod session_desk;
+mod shown_secret;
 mod signing_key_desk;
 mod token_desk;
 mod principal;
@@ -53,6 +54,7 @@ pub use revocation::{Lease, Revocation};
 pub use session_desk::{
     NewSessionRequest, SessionDesk, SessionError, SessionProblem, SessionSettings,
 };
+pub use shown_secret::ShownSecret;
 pub use signing_key_desk::{
     RotatedSigningKey, RotationHaste, SigningKeyDesk, SigningKeyError, SigningKeyOutcome,
 };

@@ -26,11 +26,11 @@ use tokio::time::timeout;
 use super::super::authorize::Caller;
 use super::super::live::Worker;
 use super::super::record::Record;
-use super::super::{Intake, Reason, Rejection, authenticate};
+use super::super::{Intake, Reason, Rejection, authenticate, refusal};
 use super::{json, read};
 use crate::auth::{
-    KeyDesk, NewSessionRequest, Principal, SessionError, SessionProblem, Unavailable,
-    parse_allowed_ip,
+    Credential, Failure, KeyDesk, NewSessionRequest, Principal, Refusal, SessionError,
+    SessionProblem, Unavailable, parse_allowed_ip,
 };
 use crate::id::SessionId;
 use crate::media_type;
@@ -180,7 +180,11 @@ impl Resource {
             address: intake.client(),
         };
         Ok(match (self, method) {
-            (Resource::All, Method::POST) => visit.give(intake).await?,
+            (Resource::All, Method::POST) => match visit.give(intake).await {
+                // As at every other route.
+                Err(Reason::Refused(why)) => return Err(refusal(Failure::Refused(why), route)),
+                given => given?,
+            },
             (Resource::All, Method::GET) => visit.list(intake.query()).await?,
             (Resource::All, _) => visit.end_all().await?,
             (Resource::Current, Method::GET) => shown(&visit.current().await?),
@@ -201,16 +205,18 @@ struct Visit<'a> {
 
 impl Visit<'_> {
     async fn give(&self, intake: Intake) -> Result<Response<Bytes>, Reason> {
+        let authenticator = self.worker.live().authenticator();
+        let credential = Credential::extract(&intake.headers, authenticator.form());
+        let secret = authenticator.shown_secret(&credential.map_err(Reason::Credentials)?);
         let wish = wish(intake, self.worker).await?;
         let (principal, actor) = (self.principal.clone(), self.actor());
         let settings = self.worker.live().settings().sessions.clone();
         let desk = self.desk();
-        let given = self.done(async move {
-            let desk = desk.sessions();
-            let (record, token) = desk.create(&principal, wish, &settings, actor).await?;
-            Ok((record, token))
-        });
-        let (session, token) = given.await?;
+        let given = async move {
+            let made = (desk.sessions()).create(&principal, secret, wish, &settings, actor);
+            made.await
+        };
+        let (session, token) = self.done(given).await?;
         let given = Given {
             session_token: token.expose(),
             token_type: "Bearer",
@@ -372,6 +378,7 @@ fn shown(session: &SessionRecord) -> Response<Bytes> {
 /// What a failure at the desk is to the client.
 fn reason(error: SessionError) -> Reason {
     match error {
+        SessionError::ParentEnded => Reason::Refused(Refusal::Expired),
         SessionError::Problem(problem) => Reason::Session(problem),
         SessionError::Store(error) => {
             tracing::warn!(%error, "the store did not take part in a change to sessions");
