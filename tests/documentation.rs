@@ -58,6 +58,7 @@ fn links_between_pages_lead_somewhere() {
         "docs/architecture.md",
         "docs/outage.md",
         "docs/seed-coverage.md",
+        "docs/oauth-coverage.md",
         "deploy/README.md",
         "benches/README.md",
     ] {
@@ -77,13 +78,37 @@ fn links_between_pages_lead_somewhere() {
 }
 
 #[test]
-fn the_seed_page_names_tests_that_exist() {
-    let page = fs::read_to_string("docs/seed-coverage.md").expect("the page");
-    let named: Vec<(&str, &str)> = page
-        .split('`')
-        .filter_map(|text| text.split_once(".rs::"))
-        .collect();
-    assert!(named.len() > 30, "{named:?}");
+fn the_pages_on_coverage_name_tests_that_exist() {
+    for (page, least) in [
+        ("docs/seed-coverage.md", 30),
+        ("docs/oauth-coverage.md", 90),
+    ] {
+        let page = fs::read_to_string(page).expect("the page");
+        let named: Vec<(&str, &str)> = page
+            .split('`')
+            .filter_map(|text| text.split_once(".rs::"))
+            .collect();
+        assert!(named.len() > least, "{named:?}");
+        all_exist(&named);
+    }
+}
+
+#[test]
+fn each_rule_of_oauth_has_a_test_or_a_reason() {
+    let page = fs::read_to_string("docs/oauth-coverage.md").expect("the page");
+    let mut rows = 0;
+    for table in page.split("\n\n").filter(|part| part.starts_with("| ")) {
+        // Below the heading and its line.
+        for row in table.lines().skip(2) {
+            let is_told = ["`tests/", "*Differs*: "].iter().any(|it| row.contains(it));
+            assert!(is_told, "{row}");
+            rows += 1;
+        }
+    }
+    assert!(rows > 80, "{rows}");
+}
+
+fn all_exist(named: &[(&str, &str)]) {
     for (file, test) in named {
         let source = fs::read_to_string(format!("{file}.rs"))
             .unwrap_or_else(|_| panic!("{file}.rs is there"));

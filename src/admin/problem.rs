@@ -65,7 +65,7 @@ impl AdminProblem {
             | AdminProblem::Key(KeyError::Problem(_))
             | AdminProblem::Login(LoginError::Problem(_))
             | AdminProblem::Registry(RegistryError::Problem(_))
-            | AdminProblem::Session(SessionError::Problem(_))
+            | AdminProblem::Session(SessionError::ParentEnded | SessionError::Problem(_))
             | AdminProblem::Shown(
                 ShownProblem::ClientSecret
                 | ShownProblem::Damaged

@@ -16,6 +16,7 @@ use super::cache::{Kept, RecordCache};
 use super::principal::{Holder, Identity};
 use super::repepper::{Repepper, Repeppered};
 use super::revocation::Revocation;
+use super::shown_secret::ShownSecret;
 use super::sight::{Occasion, Sight, Witness};
 use super::{CredentialKind, Failure, Principal, Refusal, Unavailable};
 
@@ -122,6 +123,10 @@ impl ApiKeys {
             }
         }
         Ok(None)
+    }
+
+    pub(super) fn shown_secret(&self, text: &str) -> ShownSecret {
+        ShownSecret::new(text, &self.peppers)
     }
 
     fn judge(&self, key: &Key, occasion: Occasion) -> Result<Principal, Failure> {

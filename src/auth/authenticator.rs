@@ -19,6 +19,7 @@ use super::follower::{Caches, Follower};
 use super::repepper::Repepper;
 use super::revocation::Revocation;
 use super::session::Sessions;
+use super::shown_secret::ShownSecret;
 use super::sight::{Occasion, Witness};
 use super::tally::Tally;
 use super::{CredentialSettings, Failure, IssuerRevocation, Principal, Refusal, Unavailable};
@@ -152,6 +153,18 @@ impl Authenticator {
     /// What an access token says, be it revoked or not: for whoever revokes it.
     pub async fn read_access_token(&self, token: &str) -> Result<Arc<VerifiedToken>, Failure> {
         self.access_tokens.verify(token).await
+    }
+
+    /// The secret that a request shows, where it is an API key's: for what lives longer than a
+    /// verdict ([`ShownSecret`]). What else gives sessions is denied by name.
+    pub fn shown_secret(&self, credential: &Credential<'_>) -> Option<ShownSecret> {
+        match credential {
+            Credential::ApiKey(text) => Some(self.api_keys.shown_secret(text)),
+            Credential::Absent
+            | Credential::AccessToken(_)
+            | Credential::Refused { .. }
+            | Credential::Session(_) => None,
+        }
     }
 
     /// Which API key was exposed, be it good or not: for the log and for `plaintext_credentials:

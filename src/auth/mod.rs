@@ -29,6 +29,7 @@ mod denial_list;
 mod follower;
 mod key_desk;
 mod session_desk;
+mod shown_secret;
 mod signing_key_desk;
 mod token_desk;
 mod principal;
@@ -58,6 +59,7 @@ pub use session_cookie::{SessionCookie, X_CSRF_TOKEN};
 pub use session_desk::{
     NewSessionRequest, SessionDesk, SessionError, SessionForm, SessionProblem, SessionSettings,
 };
+pub use shown_secret::ShownSecret;
 pub use signing_key_desk::{
     RotatedSigningKey, RotationHaste, SigningKeyDesk, SigningKeyError, SigningKeyOutcome,
 };

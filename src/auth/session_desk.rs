@@ -21,7 +21,7 @@ use crate::store::{
 };
 use crate::token::{OpaqueFormat, OpaqueKind};
 
-use super::{Principal, SessionCookie};
+use super::{Principal, SessionCookie, ShownSecret};
 
 /// Manages sessions on one store.
 #[derive(Clone)]
@@ -114,6 +114,9 @@ pub enum SessionProblem {
 /// Why the desk could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
+    /// What asks does not work any more; this gateway has only not heard of it yet.
+    #[error("the credential that asks has ended")]
+    ParentEnded,
     /// The wish cannot be granted.
     #[error(transparent)]
     Problem(#[from] SessionProblem),
@@ -154,10 +157,12 @@ impl SessionDesk {
     /// The most live sessions of one credential.
     pub const MOST: usize = 100;
 
-    /// Makes a session of `parent`. The token is in this answer and nowhere else.
+    /// Makes a session of `parent`, which showed `secret` where it is a key. The token is in this
+    /// answer and nowhere else.
     pub async fn create(
         &self,
         parent: &Principal,
+        secret: Option<ShownSecret>,
         request: NewSessionRequest,
         settings: &SessionSettings,
         actor: Actor,
@@ -180,6 +185,12 @@ impl SessionDesk {
                 let text = "a new random session exists already".into();
                 return Err(StoreError::Corrupt(text).into());
             }
+        }
+        if let Some(secret) = secret
+            && !secret.works(&*self.store, self.clock.now()).await?
+        {
+            let _ended = self.store.end_session(&record.id, self.clock.now()).await?;
+            return Err(SessionError::ParentEnded);
         }
         self.audit
             .record(event(AuditAction::SessionCreate, actor, &record));

@@ -6,12 +6,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::AuthorizationServer;
+use super::authorization_request::is_pkce_text;
 use super::form::Form;
 use super::issue::{Issuance, Issued};
 use super::problem::Problem;
 use super::token::{present_scopes, resource};
 use crate::secret::Digest;
-use crate::store::{ClientRecord, GrantRecord, GrantType, NewRefresh, Redeem, RedeemCode};
+use crate::store::{
+    ClientRecord, GrantRecord, GrantType, NewRefresh, Redeem, RedeemCode, RevocationReason,
+};
 use crate::token::RefreshNonce;
 
 /// Redeems a code.
@@ -38,12 +41,13 @@ pub(super) async fn redeem(
     let scopes = present_scopes(server, &grant, client).await?;
     let nonce = RefreshNonce::random();
     let wants_refresh = client.settings.grants.contains(&GrantType::RefreshToken);
+    let challenge = form.get("code_verifier").map(sent_challenge).transpose()?;
     let request = RedeemCode {
         grant: id,
         code: digest(server, code, &grant),
         client: client.id.clone(),
         redirect: form.get("redirect_uri").map(str::to_owned),
-        challenge: form.get("code_verifier").map(challenge_of),
+        challenge,
         refresh: wants_refresh.then(|| NewRefresh {
             nonce: nonce.digest(),
             idle: server.settings.refresh.idle,
@@ -51,6 +55,7 @@ pub(super) async fn redeem(
         at: parts.clock.now(),
     };
     let grant = redeemed(parts.store.redeem_code(request).await?)?;
+    end_if_disabled(server, &grant).await?;
     let access = Issuance::of_grant(&grant, asked, scopes);
     let refresh = grant.refresh.as_ref().map(|state| {
         parts
@@ -100,8 +105,33 @@ fn require_target(grant: &GrantRecord, asked: Option<&str>) -> Result<(), Proble
     }
 }
 
+/// A user who was disabled after [`present_scopes`] had asked: its grants were ended without this
+/// one, which was none yet. If the store cannot say, the denial that came with it still stands.
+async fn end_if_disabled(server: &AuthorizationServer, grant: &GrantRecord) -> Result<(), Problem> {
+    let store = &server.parts.store;
+    let Ok(Some(user)) = store.user(&grant.subject).await else {
+        return Ok(());
+    };
+    if user.disabled_at.is_none() {
+        return Ok(());
+    }
+    let (why, now) = (RevocationReason::Operator, server.parts.clock.now());
+    // Revoked now or before: there is no grant any more.
+    let _ = store.revoke_grant(&grant.id, why, now).await?;
+    Err(Problem::InvalidGrant)
+}
+
+/// RFC 7636 §4.1: 43 to 128 unreserved characters, so that nobody can guess it. A client that made
+/// its challenge of anything less gets no token for it.
+fn sent_challenge(verifier: &str) -> Result<String, Problem> {
+    match is_pkce_text(verifier) {
+        true => Ok(challenge_of(verifier)),
+        false => Err(Problem::InvalidGrant),
+    }
+}
+
 /// RFC 7636 §4.2, S256.
-pub(super) fn challenge_of(verifier: &str) -> String {
+fn challenge_of(verifier: &str) -> String {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
     URL_SAFE_NO_PAD.encode(hash)
 }

@@ -163,7 +163,7 @@ fn challenge(form: &Form, client: &ClientRecord) -> Result<Option<String>, Refus
         (None, None) if required => Err(Refused::request("code_challenge is missing")),
         (None, None) => Ok(None),
         (None, Some(_)) => Err(Refused::request("code_challenge is missing")),
-        (Some(challenge), Some("S256")) if is_challenge(challenge) => {
+        (Some(challenge), Some("S256")) if is_pkce_text(challenge) => {
             Ok(Some(challenge.to_owned()))
         }
         (Some(_), Some("S256")) => Err(Refused::request("code_challenge is malformed")),
@@ -171,8 +171,8 @@ fn challenge(form: &Form, client: &ClientRecord) -> Result<Option<String>, Refus
     }
 }
 
-/// RFC 7636 §4.2.
-fn is_challenge(text: &str) -> bool {
+/// Whether a text can be a challenge or a verifier (RFC 7636 §4.1, §4.2).
+pub(super) fn is_pkce_text(text: &str) -> bool {
     let unreserved =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     (43..=128).contains(&text.len()) && text.bytes().all(unreserved)

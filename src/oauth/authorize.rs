@@ -11,7 +11,7 @@ use super::authorization_request::{
     Asking, AuthorizationRequest, NoClient, Refused, asking, check,
 };
 use super::browser::Browser;
-use super::client_authentication::form_of;
+use super::client_authentication::is_form;
 use super::endpoint::interaction_path;
 use super::form::Form;
 use super::page::{self, Notice};
@@ -50,15 +50,13 @@ pub(super) async fn answer(server: &AuthorizationServer, request: &OwnRequest) -
 }
 
 fn form(request: &OwnRequest) -> Result<Form, NoClient> {
-    if request.method == Method::POST {
-        return match form_of(request) {
-            Ok(form) => Ok(form),
-            // Told apart only so that the client hears of what the client did.
-            Err(_) => Form::parse(&request.body).map_err(|_| NoClient::Malformed),
-        };
-    }
-    let query = request.query.as_deref().unwrap_or_default();
-    Form::parse(query.as_bytes()).map_err(|_| NoClient::Malformed)
+    let parameters = match request.method {
+        Method::POST if is_form(request) => &request.body[..],
+        Method::POST => return Err(NoClient::Malformed),
+        _ => request.query.as_deref().unwrap_or_default().as_bytes(),
+    };
+    // What is repeated is told to the client, once it is known which.
+    Form::parse(parameters).map_err(|_| NoClient::Malformed)
 }
 
 async fn begin(

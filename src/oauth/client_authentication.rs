@@ -42,9 +42,14 @@ pub(super) fn client_form(request: &OwnRequest) -> Result<Form, Problem> {
     form_of(request).map_err(Problem::InvalidRequest)
 }
 
+/// Whether a body says of itself that it is a form.
+pub(super) fn is_form(request: &OwnRequest) -> bool {
+    media_type::is(&request.headers, "application/x-www-form-urlencoded")
+}
+
 /// The form in a body.
 pub(super) fn form_of(request: &OwnRequest) -> Result<Form, &'static str> {
-    if !media_type::is(&request.headers, "application/x-www-form-urlencoded") {
+    if !is_form(request) {
         return Err("the body has to be application/x-www-form-urlencoded");
     }
     let form = Form::parse(&request.body).map_err(|_| "the body is not well-formed")?;
@@ -68,16 +73,16 @@ pub(super) async fn authenticate(
         return Err(Problem::TooManyFailures(wait));
     }
     let shown = shown(&request.headers, form)?;
+    // Before anyone knows whether there is such a client, and under every pepper whichever fits:
+    // the time tells nothing.
+    let digests = shown
+        .secret()
+        .map(|secret| server.parts.peppers.digests(secret.expose()));
     let id = ClientId::parse(&shown.name().0);
     let record = match &id {
         Ok(id) => server.parts.store.client(id).await?,
         Err(_) => None,
     };
-    // Digested also where there is nothing to compare it with, and under every pepper whichever
-    // fits: the time tells nothing.
-    let digests = shown
-        .secret()
-        .map(|secret| server.parts.peppers.digests(secret.expose()));
     let record = record.ok_or(Problem::InvalidClient)?;
     match record.disabled_at.is_none() && is_shown_by(server, &record, &shown, digests) {
         true => Ok(record),

@@ -133,11 +133,11 @@ pub(super) fn is_loopback(authority: &str) -> bool {
 fn loopback_host(authority: &str) -> Option<&'static str> {
     ["127.0.0.1", "[::1]"].into_iter().find(|host| {
         authority.strip_prefix(host).is_some_and(|port| {
-            let digits = port.strip_prefix(':').map(str::as_bytes);
-            port.is_empty()
-                || digits.is_some_and(|digits| {
-                    (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
-                })
+            // A sign is no digit, though a number may be parsed with one.
+            let is_port = |digits: &str| {
+                digits.bytes().all(|digit| digit.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+            };
+            port.is_empty() || port.strip_prefix(':').is_some_and(is_port)
         })
     })
 }
@@ -169,6 +169,9 @@ mod tests {
         for other in [
             "http://127.0.0.1:49152/cb2",
             "http://127.0.0.1:x/cb",
+            "http://127.0.0.1:+1/cb",
+            "http://127.0.0.1:65536/cb",
+            "http://127.0.0.1:/cb",
             "http://127.0.0.1:1@evil.example/cb",
             "http://127.0.0.1.evil.example/cb",
             "http://localhost:1/cb",

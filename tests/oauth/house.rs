@@ -1,8 +1,10 @@
 //! A gateway with an authorization server, its clients and users.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -20,10 +22,14 @@ use portcullis::store::{
 };
 use serde_json::Value;
 
-use crate::support::{Answer, Gateway, REDIS_PASSWORD, RedisServer, Setup, Tls, Upstream};
+use crate::support::{
+    Answer, Gateway, REDIS_PASSWORD, RedisServer, Setup, Tls, Upstream, eventually,
+};
 
 pub const SECRET: &str = "osir_cs_a-secret-of-the-client-that-nobody-guesses";
 pub const OTHER_SECRET: &str = "osir_cs_a-secret-of-the-other-client";
+/// With every character that form-encoding changes.
+pub const ODD_SECRET: &str = "osir_cs_a:b+c%d e&f=g/é";
 pub const CALLBACK: &str = "https://yourapp.com/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const PKCE: &str =
@@ -63,34 +69,41 @@ impl House {
         House::with(Some(RedisServer::start()), "")
     }
 
+    /// With more settings of `oauth`.
     pub fn with(redis: Option<RedisServer>, oauth: &str) -> House {
+        House::edited(redis, |yaml| {
+            let plain = "oauth: { issuer: https://osir.com }";
+            assert!(yaml.contains(plain), "{yaml}");
+            yaml.replace(
+                plain,
+                &format!("oauth: {{ issuer: https://osir.com{oauth} }}"),
+            )
+        })
+    }
+
+    /// With another configuration, made of the usual one.
+    pub fn edited(redis: Option<RedisServer>, edit: impl FnOnce(String) -> String) -> House {
         let folder = tempfile::tempdir().expect("a folder");
         prepare(folder.path());
         let settings = match &redis {
             None => StoreSettings::Embedded {
                 path: folder.path().join("store.redb"),
             },
-            Some(redis) => StoreSettings::Redis(RedisSettings {
-                url: redis.url(),
-                username: None,
-                password: Some(Secret::new(REDIS_PASSWORD)),
-                ca: None,
-                timeout: Duration::from_secs(5),
-            }),
+            Some(redis) => on_redis(redis),
         };
         with_store(&settings, async |store| furnish(&store).await);
         let upstream = Upstream::start();
-        let mut setup = Setup::before(upstream.address).extra(&format!(
-            "access_tokens: [{{ issuer: https://osir.com, builtin: true, audience: https://api.osir.com }}]\n\
-             oauth: {{ issuer: https://osir.com{oauth} }}\n"
-        ));
+        let mut setup = Setup::before(upstream.address).extra(
+            "access_tokens: [{ issuer: https://osir.com, builtin: true, audience: https://api.osir.com }]\n\
+             oauth: { issuer: https://osir.com }\n",
+        );
         if let Some(redis) = &redis {
             setup.store = format!(
                 "redis: {{ url: \"{}\", password: {REDIS_PASSWORD}, timeout: 1s }}",
                 redis.url()
             );
         }
-        let gateway = Gateway::start_in(folder, &setup.yaml());
+        let gateway = Gateway::start_in(folder, &edit(setup.yaml()));
         House {
             osir: osir(&gateway),
             gateway,
@@ -191,6 +204,19 @@ impl House {
         browser
     }
 
+    /// A browser that comes back to a page.
+    pub fn browser_again(&self, page: &str, cookie: &str) -> Browser<'_> {
+        let answer = self.browse(format!(
+            "GET {page} HTTP/1.1\r\nhost: osir.com\r\ncookie: {cookie}\r\n\r\n"
+        ));
+        Browser {
+            house: self,
+            cookie: cookie.to_owned(),
+            page: page.to_owned(),
+            answer,
+        }
+    }
+
     /// A code for the user of the tests, by login and consent.
     pub fn code(&self, query: &str) -> String {
         let mut browser = self.browser(query);
@@ -212,6 +238,81 @@ impl House {
         ));
         assert_eq!(answer.status, 200, "{answer:?}");
         json(&answer)
+    }
+
+    /// A whole grant of the public client, which has no secret and used PKCE.
+    pub fn public_tokens(&self) -> Value {
+        let code = self.code(&public_query());
+        let answer = self.post(
+            "/oauth/token",
+            "",
+            &format!(
+                "grant_type=authorization_code&client_id=client_pub&code={code}&code_verifier={VERIFIER}"
+            ),
+        );
+        assert_eq!(answer.status, 200, "{answer:?}");
+        json(&answer)
+    }
+
+    /// A refresh by the confidential client.
+    pub fn refresh(&self, token: &str) -> Answer {
+        self.token(&format!("grant_type=refresh_token&refresh_token={token}"))
+    }
+
+    /// Until an access token is refused: the gateway has heard of its end.
+    pub fn is_refused(&self, access: &str) {
+        eventually("the access token is dead", || {
+            (self.call(access) == 401).then_some(())
+        });
+    }
+
+    /// Redis takes no writes from now on, while reads go on; or both again.
+    pub fn fill_up(&self, full: bool) {
+        let redis = self.redis.as_ref().expect("a house on Redis");
+        let most = if full { "1" } else { "0" };
+        let mut tcp = TcpStream::connect(("127.0.0.1", redis.port)).expect("it listens");
+        tcp.set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("a timeout");
+        let commands = format!("AUTH {REDIS_PASSWORD}\r\nCONFIG SET maxmemory {most}\r\n");
+        tcp.write_all(commands.as_bytes()).expect("it reads");
+        let mut answer = [0; 10];
+        tcp.read_exact(&mut answer).expect("it answers");
+        assert_eq!(&answer, b"+OK\r\n+OK\r\n");
+    }
+
+    /// How often the gateway has called the store for requests, by verb.
+    pub fn store_calls(&self) -> BTreeMap<String, f64> {
+        // What it does by itself, whoever asks for what.
+        const BACKGROUND: [&str; 5] = ["denials", "follow", "ping", "signing_keys", "touch"];
+        let page = self.gateway.vitals("/metrics").body;
+        let mut calls = BTreeMap::new();
+        for line in page.lines() {
+            let Some(rest) = line.strip_prefix(r#"portcullis_store_operations_total{op=""#) else {
+                continue;
+            };
+            let (op, rest) = rest.split_once('"').expect("a label");
+            let count: f64 = rest
+                .rsplit(' ')
+                .next()
+                .and_then(|count| count.parse().ok())
+                .expect("a count");
+            if !BACKGROUND.contains(&op) && count > 0.0 {
+                *calls.entry(op.to_owned()).or_default() += count;
+            }
+        }
+        calls
+    }
+
+    /// What some work makes the gateway call the store for.
+    pub fn calls_of(&self, work: impl FnOnce()) -> BTreeMap<String, f64> {
+        let before = self.store_calls();
+        work();
+        let mut after = self.store_calls();
+        for (op, count) in before {
+            *after.entry(op).or_default() -= count;
+        }
+        after.retain(|_, count| *count > 0.0);
+        after
     }
 
     /// The status of an API call with a token.
@@ -295,6 +396,65 @@ pub fn seed_query() -> String {
     )
 }
 
+/// The public client's query.
+pub fn public_query() -> String {
+    format!(
+        "client_id=client_pub&redirect_uri=http://127.0.0.1:5001/cb&response_type=code&scope=domains:read{PKCE}"
+    )
+}
+
+/// The pepper of the gateway.
+pub fn pepper() -> Pepper {
+    Pepper::new(PEPPER.as_bytes()).expect("strong")
+}
+
+fn on_redis(redis: &RedisServer) -> StoreSettings {
+    StoreSettings::Redis(RedisSettings {
+        url: redis.url(),
+        username: None,
+        password: Some(Secret::new(REDIS_PASSWORD)),
+        ca: None,
+        timeout: Duration::from_secs(5),
+    })
+}
+
+/// The fields of an answer that do not differ by themselves.
+pub fn fields(answer: &Answer) -> Vec<(String, String)> {
+    let mut fields = answer.headers.clone();
+    fields.retain(|(name, _)| !matches!(name.as_str(), "date" | "x-request-id"));
+    fields
+}
+
+/// Does some work on many threads that begin together.
+pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let (start, work) = (Barrier::new(count), &work);
+    std::thread::scope(|scope| {
+        let one = |which: usize| {
+            let start = &start;
+            scope.spawn(move || {
+                start.wait();
+                work(which)
+            })
+        };
+        let threads: Vec<_> = (0..count).map(one).collect();
+        let joined = threads.into_iter();
+        joined
+            .map(|thread| thread.join().expect("no panic"))
+            .collect()
+    })
+}
+
+/// Each byte escaped that any reader could take for something else.
+pub fn encoded(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
 pub fn basic(client: &str, secret: &str) -> String {
     let pair = STANDARD.encode(format!("{client}:{secret}"));
     format!("authorization: Basic {pair}\r\n")
@@ -369,6 +529,7 @@ async fn furnish(store: &Arc<dyn Store>) {
         client("client_conf", SECRET, &all, &callbacks),
         client("client_other", OTHER_SECRET, &all, &callbacks),
         client("client_rs", SECRET, &[], &[]),
+        client("client_odd", ODD_SECRET, &all, &callbacks),
         client(
             "client_service",
             SECRET,
@@ -459,9 +620,9 @@ fn client(id: &str, secret: &str, grants: &[GrantType], redirects: &[&str]) -> C
 
 /// One that ends so long from now on, or never.
 fn secret(text: &str, ends_in: Option<Duration>) -> ClientSecret {
-    let (pepper, now) = (Pepper::new(PEPPER.as_bytes()), Clock::system().now());
+    let now = Clock::system().now();
     ClientSecret {
-        digest: pepper.expect("strong").digest(text),
+        digest: pepper().digest(text),
         hint: "…".into(),
         created_at: now,
         ends_at: ends_in.map(|time| now.plus(time)),

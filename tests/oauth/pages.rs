@@ -1,6 +1,17 @@
 //! Login and consent in a browser: what is shown, and what is refused.
 
-use crate::house::{CALLBACK, House, PASSWORD, parameter, parameters, seed_query};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis::admin::NewUserBody;
+use portcullis::clock::Clock;
+use portcullis::id::{AccountId, InteractionId, LoginName};
+use portcullis::oauth::NewClientRequest;
+use portcullis::secret::{Digest, Secret};
+use portcullis::store::{
+    ClientKind, Consent, CreateInteraction, GrantType, InteractionRecord, InteractionState, Login,
+};
+
+use crate::house::{CALLBACK, House, PASSWORD, encoded, parameter, parameters, scopes, seed_query};
 
 #[test]
 fn the_pages_name_the_client_the_host_and_each_scope_and_nothing_can_frame_them() {
@@ -244,4 +255,124 @@ fn a_user_gives_no_more_than_they_have() {
         parameter(&browser.answer, "error").as_deref(),
         Some("access_denied")
     );
+}
+
+/// The seed's table *Scopes*, word by word, from the configuration that is shipped.
+#[test]
+fn the_consent_page_has_the_seeds_words_for_each_of_its_eight_scopes() {
+    let shipped = std::fs::read_to_string("gateway.yaml").expect("the example");
+    let table = shipped.split("\nscopes:\n").nth(1).expect("its scopes");
+    let table = table.split("\n\n").next().expect("a table");
+    let house = House::edited(None, |yaml| {
+        let two = r#"scopes: { "domains:read": View domains, "domains:write": Manage domains }"#;
+        assert!(yaml.contains(two), "{yaml}");
+        yaml.replace(two, &format!("scopes:\n{table}"))
+    });
+    let words = [
+        ("domains:read", "View domains"),
+        ("domains:write", "Manage domains"),
+        ("vps:read", "View servers"),
+        ("vps:write", "Manage servers"),
+        ("email:read", "View email settings"),
+        ("email:write", "Manage email"),
+        ("billing:read", "View billing info"),
+        ("billing:write", "Manage billing"),
+    ];
+    let all = words.map(|(scope, _)| scope).join(" ");
+    let client = house.gateway.operate(async |admin| {
+        let user = NewUserBody {
+            name: LoginName::parse("erin").expect("a name"),
+            account: AccountId::parse("acct_erin").expect("an id"),
+            scopes: scopes(&all),
+            password: Secret::new(PASSWORD),
+        };
+        admin.create_user(&user).await.expect("made");
+        let client = NewClientRequest {
+            name: "All of it".into(),
+            kind: ClientKind::Confidential,
+            grants: vec![GrantType::AuthorizationCode],
+            redirects: vec![CALLBACK.into()],
+            scopes: scopes(&all),
+            authentication: None,
+            pkce: None,
+            consent: Some(Consent::Always),
+            account: None,
+        };
+        admin.create_client(&client).await.expect("made").client
+    });
+    let query = format!(
+        "client_id={}&response_type=code&scope={}",
+        client.client_id,
+        encoded(&all)
+    );
+    let mut browser = house.browser(&query);
+    browser.log_in("erin", PASSWORD);
+    assert_eq!(browser.answer.status, 200, "{:?}", browser.answer);
+    for (scope, words) in words {
+        let line = format!("<li>{words} <code>{scope}</code></li>");
+        assert!(browser.answer.body.contains(&line), "{line}");
+    }
+    assert_eq!(browser.answer.body.matches("<li>").count(), words.len());
+    browser.decide("allow");
+    assert!(parameter(&browser.answer, "code").is_some());
+}
+
+/// One that began eleven minutes ago, at each step that it can have come to.
+#[test]
+fn an_interaction_that_took_too_long_ends_in_a_clear_page() {
+    let house = House::on_redis();
+    let mut browser = house.browser(&seed_query());
+    let own = browser.page.rsplit('/').next().expect("an id");
+    let own = InteractionId::parse(own).expect("an id");
+    let (_, value) = browser.cookie.split_once('=').expect("a pair");
+    let digest = Digest::of_random(&URL_SAFE_NO_PAD.decode(value).expect("base64url"));
+    let now = Clock::system().now();
+    let login = Login {
+        subject: portcullis::id::SubjectId::parse("usr_alice").expect("an id"),
+        account: None,
+        scopes: scopes("domains:read"),
+        auth_time: now,
+        acr: None,
+        amr: Vec::new(),
+    };
+    for state in [InteractionState::Open, InteractionState::LoggedIn(login)] {
+        let id = InteractionId::random();
+        let made = house.with_store(async |store| {
+            let found = store.interaction(&own).await.expect("the store is there");
+            let minutes = |count: u64| std::time::Duration::from_secs(60 * count);
+            let record = InteractionRecord {
+                id: id.clone(),
+                created_at: now.minus(minutes(11)),
+                expires_at: now.minus(minutes(1)),
+                state: state.clone(),
+                ..found.expect("the browser's own")
+            };
+            assert_eq!(record.browser, digest);
+            store.create_interaction(record).await
+        });
+        assert_eq!(
+            made.expect("the store is there"),
+            CreateInteraction::Created
+        );
+        let token = browser.form_token();
+        browser.page = format!("/oauth/interaction/{id}");
+        browser.look();
+        let mut answers = vec![browser.answer.clone()];
+        for (action, form) in [
+            ("login", "name=alice&password=x"),
+            ("decision", "decision=allow"),
+            ("decision", "decision=deny"),
+        ] {
+            browser.send(action, "", &format!("token={token}&{form}"));
+            answers.push(browser.answer.clone());
+        }
+        for answer in answers {
+            assert_eq!((answer.status, answer.header("location")), (410, None));
+            assert!(
+                answer.body.contains("This request has expired"),
+                "{answer:?}"
+            );
+            assert!(answer.body.contains("Go back to the app and start again."));
+        }
+    }
 }

@@ -565,6 +565,48 @@ fn a_load_runs_through_a_rotation_and_the_old_secret_is_seen() {
     assert_eq!(use_of(&gateway, &later), 200);
 }
 
+/// The rotation has ended the old secret in the store, and this gateway has not heard of it: its
+/// cache lets the secret in, and gives it no session that would stay.
+#[test]
+fn an_ended_secret_gives_no_session_where_its_end_was_not_heard_of_yet() {
+    let upstream = Upstream::start();
+    let redis = RedisServer::start();
+    let mut setup = Setup::before(upstream.address);
+    setup.store = format!(
+        "redis: {{ url: \"{}\", password: {REDIS_PASSWORD} }}",
+        redis.url()
+    );
+    let gateway = setup.start();
+    let (_, key) = gateway.key(&["domains:read"]);
+    let (other_id, other) = gateway.key(&["domains:read"]);
+    let (_, before) = session(&gateway, &key, &json!({}));
+    // Up to here the log was heard: what is cached from now on stays.
+    let revoked = gateway.operate(async |admin| admin.revoke_key(&other_id).await);
+    revoked.expect("revoked");
+    eventually_refused(&gateway, &other);
+    assert_eq!(use_of(&gateway, &key), 200);
+    let pepper = std::fs::read(gateway.path("pepper")).expect("the pepper");
+    let pepper = portcullis::secret::Pepper::new(&pepper).expect("strong");
+    let digest = pepper.digest(&key).to_text();
+    redis.set_field(&format!("pc:k:{digest}"), "exp", "1");
+
+    let refused = post(&gateway, &key, &json!({}));
+    assert_eq!((refused.status, refused.body.as_str()), (401, UNAUTHORIZED));
+    let challenge = refused.header("www-authenticate");
+    assert_eq!(
+        challenge,
+        Some(r#"Bearer realm="osir", error="invalid_token""#)
+    );
+    let listed = ask(&gateway, "GET", "/auth/sessions", &key, None);
+    assert_eq!(listed.status, 200, "the cache still lets it in");
+    let listed: Value = serde_json::from_str(&listed.body).expect("JSON");
+    let sessions = listed["sessions"].as_array().expect("a list");
+    let live = |one: &&Value| one["ended_at"].is_null();
+    let live: Vec<_> = sessions.iter().filter(live).collect();
+    assert_eq!(live.len(), 1, "{listed}");
+    assert_eq!(live[0]["session_id"], before.as_str());
+}
+
 #[test]
 fn a_key_and_a_session_outlive_a_change_of_the_pepper() {
     let upstream = Upstream::start();

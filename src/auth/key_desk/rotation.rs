@@ -149,7 +149,9 @@ impl KeyDesk {
             Ok(ended) => Ok(ended.len()),
             Err(SessionError::Store(error)) => Err(error.into()),
             // Only a wish for one session can be a wrong one.
-            Err(SessionError::Problem(_) | SessionError::Unknown(_)) => Ok(0),
+            Err(
+                SessionError::ParentEnded | SessionError::Problem(_) | SessionError::Unknown(_),
+            ) => Ok(0),
         }
     }
 }

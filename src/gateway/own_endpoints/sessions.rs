@@ -27,11 +27,11 @@ use tokio::time::timeout;
 use super::super::authorize::Caller;
 use super::super::live::Worker;
 use super::super::record::Record;
-use super::super::{Intake, Reason, Rejection, authenticate, count_denial, csrf};
+use super::super::{Intake, Reason, Rejection, authenticate, count_denial, csrf, refusal};
 use super::{json, read};
 use crate::auth::{
-    Credential, KeyDesk, NewSessionRequest, Principal, SessionCookie, SessionError, SessionForm,
-    SessionProblem, Unavailable,
+    Credential, Failure, KeyDesk, NewSessionRequest, Principal, Refusal, SessionCookie,
+    SessionError, SessionForm, SessionProblem, Unavailable,
 };
 use crate::id::SessionId;
 use crate::media_type;
@@ -142,6 +142,10 @@ impl Resource {
             (Resource::Unknown, _) => Err(Reason::NotFound),
         };
         answer.map_err(|reason| {
+            // As at every other route.
+            if let Reason::Refused(why) = reason {
+                return refusal(Failure::Refused(why), route);
+            }
             let rejection = Rejection::from(reason);
             if reason == Reason::Csrf {
                 count_denial(worker, route, &rejection);
@@ -193,6 +197,9 @@ impl<'a> ByCookie<'a> {
 impl Visit<'_> {
     async fn give(&self, intake: Intake) -> Result<Response<Bytes>, Reason> {
         let live = self.worker.live();
+        let authenticator = live.authenticator();
+        let credential = Credential::extract(&intake.headers, authenticator.form());
+        let secret = authenticator.shown_secret(&credential.map_err(Reason::Credentials)?);
         let cookie = live.settings().sessions.cookie.as_ref();
         let wanted = cookie.map(|cookie| csrf::check_cookie_is_wanted(&intake, cookie));
         let wish = wish(intake, self.worker).await?;
@@ -203,13 +210,12 @@ impl Visit<'_> {
         let settings = live.settings().sessions.clone();
         let desk = self.desk();
         let given = self.done(async move {
-            let desk = desk.sessions();
-            let (record, token) = desk.create(&principal, wish, &settings, actor).await?;
-            Ok((record, token))
+            let made = (desk.sessions()).create(&principal, secret, wish, &settings, actor);
+            made.await
         });
         let (session, token) = given.await?;
         let life = session.expires_at.since(session.created_at);
-        let csrf_token = live.authenticator().csrf().token(token.expose());
+        let csrf_token = authenticator.csrf().token(token.expose());
         let answer = |shown_by| {
             let given = Given {
                 shown_by,
@@ -368,6 +374,7 @@ fn after(query: Option<&str>) -> Result<Option<Cursor>, Reason> {
 /// What a failure at the desk is to the client.
 fn reason(error: SessionError) -> Reason {
     match error {
+        SessionError::ParentEnded => Reason::Refused(Refusal::Expired),
         SessionError::Problem(problem) => Reason::Session(problem),
         SessionError::Store(error) => {
             tracing::warn!(%error, "the store did not take part in a change to sessions");

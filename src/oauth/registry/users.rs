@@ -6,7 +6,9 @@ use crate::oauth::HashedPassword;
 use crate::observe::{Actor, AuditAction};
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
-use crate::store::{ChangeUser, CreateUser, Cursor, Page, PasswordHash, UserRecord};
+use crate::store::{
+    ChangeUser, CreateUser, Cursor, GrantOwner, Page, PasswordHash, RevocationReason, UserRecord,
+};
 
 /// A wish for a user.
 #[derive(Clone, Debug)]
@@ -85,20 +87,27 @@ impl Registry {
             .await
     }
 
-    /// Disables a user: it cannot log in, and what it granted is denied at once. To repeat it is
-    /// safe.
+    /// Disables a user: it cannot log in, and what it granted is ended for good. To repeat it is
+    /// safe, and carries out what a crash left undone.
     pub async fn disable_user(
         &self,
         name: &LoginName,
         actor: Actor,
     ) -> Result<UserRecord, RegistryError> {
         let now = self.tools.now();
-        let changed = self.tools.store().disable_user(name, now).await?;
+        let store = self.tools.store();
+        let changed = store.disable_user(name, now).await?;
+        // Marked first: from then on no grant of its is made or refreshed.
+        if let ChangeUser::Changed(user) | ChangeUser::Unchanged(user) = &changed {
+            let owner = GrantOwner::Subject(user.id.clone());
+            let why = RevocationReason::Operator;
+            store.revoke_grants(&owner, why, now).await?;
+        }
         self.changed(AuditAction::UserDisable, actor, name, changed)
             .await
     }
 
-    /// Lets a disabled user log in again. What was denied stays denied.
+    /// Lets a disabled user log in again. What was ended stays so.
     pub async fn enable_user(
         &self,
         name: &LoginName,

@@ -80,6 +80,18 @@ impl RedisServer {
         }
     }
 
+    /// Sets a field of a hash, without a word to anybody who follows the log.
+    pub fn set_field(&self, hash: &str, field: &str, value: &str) {
+        let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        tcp.set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("a timeout");
+        let command = format!("AUTH {PASSWORD}\r\nHSET {hash} {field} {value}\r\n");
+        tcp.write_all(command.as_bytes()).expect("it reads");
+        let mut answer = [0; 9];
+        tcp.read_exact(&mut answer).expect("it answers");
+        assert_eq!(&answer, b"+OK\r\n:1\r\n", "the field was not there before");
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.child.as_ref().expect("it runs").id().to_string();
         let sent = Command::new("kill")

@@ -1,0 +1,195 @@
+//! What the API tells a client that comes with an access token, or without (identity.md §1.4).
+
+use crate::house::{House, claims, json, text};
+use crate::support::{FORBIDDEN, UNAUTHORIZED};
+
+const PLACE: &str = "https://api.osir.com/.well-known/oauth-protected-resource";
+
+#[test]
+fn no_credential_is_no_error_and_the_way_to_one_is_told() {
+    let house = House::start();
+    let missing =
+        format!(r#"Bearer realm="osir", resource_metadata="{PLACE}", scope="domains:read""#);
+    for line in [
+        "",
+        "authorization: Basic YTpi\r\n",
+        "authorization: DPoP x\r\n",
+    ] {
+        let answer = house.gateway.get(line);
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (401, UNAUTHORIZED),
+            "{line}"
+        );
+        assert_eq!(answer.header("www-authenticate"), Some(&*missing), "{line}");
+    }
+}
+
+#[test]
+fn a_token_that_is_bad_or_over_is_invalid_token() {
+    let house = House::start();
+    let tokens = house.tokens();
+    let access = text(&tokens, "access_token");
+    let form = format!("token={}", text(&tokens, "refresh_token"));
+    let basic = crate::house::basic("client_conf", crate::house::SECRET);
+    assert_eq!(house.post("/oauth/revoke", &basic, &form).status, 200);
+    house.is_refused(&access);
+    let refresh = text(&house.tokens(), "refresh_token");
+    let code = house.seed_code();
+    let invalid = format!(
+        r#"Bearer realm="osir", error="invalid_token", resource_metadata="{PLACE}", scope="domains:read""#
+    );
+    let before = house.upstream.received().len();
+    let last = &access[access.len() - 20..];
+    let cut = &access[..access.len() - 20];
+    let reversed: String = last.chars().rev().collect();
+    for token in [
+        access.as_str(),
+        &format!("{cut}{reversed}"),
+        cut,
+        &refresh,
+        &code,
+        crate::house::SECRET,
+        "x",
+    ] {
+        let answer = house
+            .gateway
+            .get(&format!("authorization: Bearer {token}\r\n"));
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (401, UNAUTHORIZED),
+            "{token}"
+        );
+        assert_eq!(
+            answer.header("www-authenticate"),
+            Some(&*invalid),
+            "{token}"
+        );
+    }
+    let came = house.upstream.received().len() - before;
+    assert_eq!(came, 0, "none of them came through");
+}
+
+#[test]
+fn a_token_is_taken_from_one_authorization_field_and_from_nowhere_else() {
+    let house = House::start();
+    let form = "grant_type=client_credentials&scope=domains:read";
+    let access = text(&json(&house.token(form)), "access_token");
+    for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
+        let answer = house
+            .gateway
+            .get(&format!("authorization: {scheme} {access}\r\n"));
+        assert_eq!(answer.status, 200, "{scheme}");
+    }
+    // RFC 6750 §2.2, §2.3 are not offered.
+    let in_query = house.gateway.send(format!(
+        "GET /v1/domains?access_token={access} HTTP/1.1\r\nhost: api.osir.com\r\n\r\n"
+    ));
+    let body = format!("access_token={access}");
+    let in_body = house.gateway.send(format!(
+        "POST /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let in_cookie = house
+        .gateway
+        .get(&format!("cookie: access_token={access}\r\n"));
+    let as_key = house.gateway.get(&format!("x-api-key: {access}\r\n"));
+    for answer in [in_query, in_body, in_cookie, as_key] {
+        assert_eq!((answer.status, answer.body.as_str()), (401, UNAUTHORIZED));
+    }
+    let bearer = format!("authorization: Bearer {access}\r\n");
+    for lines in [
+        format!("{bearer}x-api-key: {access}\r\n"),
+        format!("{bearer}{bearer}"),
+        format!("authorization: Bearer {access}, Bearer {access}\r\n"),
+        format!("authorization: Bearer {access} x\r\n"),
+        "authorization: Bearer \u{7f}\r\n".to_owned(),
+    ] {
+        let answer = house.gateway.get(&lines);
+        assert_eq!(answer.status, 400, "{lines}");
+        let told = json(&answer);
+        assert_eq!(told["error"], "bad_request", "{lines}");
+    }
+}
+
+#[test]
+fn a_scope_that_is_missing_is_named_and_the_body_is_the_seeds() {
+    let house = House::start();
+    let form = "grant_type=client_credentials&scope=domains:read";
+    let access = text(&json(&house.token(form)), "access_token");
+    let answer = house.gateway.send(format!(
+        "DELETE /v1/domains HTTP/1.1\r\nhost: api.osir.com\r\nauthorization: Bearer {access}\r\n\r\n"
+    ));
+    assert_eq!((answer.status, answer.body.as_str()), (403, FORBIDDEN));
+    let challenge = format!(
+        r#"Bearer error="insufficient_scope", scope="domains:write", resource_metadata="{PLACE}""#
+    );
+    assert_eq!(answer.header("www-authenticate"), Some(&*challenge));
+    // Nothing of the token is told to whoever holds it.
+    let told = claims(&access);
+    for claim in ["sub", "jti", "acct", "client_id"] {
+        let value = text(&told["claims"], claim);
+        assert!(!format!("{answer:?}").contains(&value), "{claim}");
+    }
+}
+
+/// RFC 9068 §2.2: all that a resource server needs, and nothing about a person.
+#[test]
+fn an_access_token_has_the_claims_of_its_profile_and_no_others() {
+    let house = House::start();
+    let names = |token: &str| {
+        let told = claims(token);
+        let told = told["claims"].as_object().expect("claims").clone();
+        told.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let tokens = house.tokens();
+    let mut user = names(&text(&tokens, "access_token"));
+    user.sort_unstable();
+    assert_eq!(
+        user,
+        [
+            "acct",
+            "aud",
+            "auth_time",
+            "client_id",
+            "exp",
+            "fam",
+            "iat",
+            "iss",
+            "jti",
+            "scope",
+            "sub"
+        ]
+    );
+    let own = json(&house.token("grant_type=client_credentials"));
+    let own = text(&own, "access_token");
+    let mut service = names(&own);
+    service.sort_unstable();
+    assert_eq!(
+        service,
+        [
+            "acct",
+            "aud",
+            "client_id",
+            "exp",
+            "iat",
+            "iss",
+            "jti",
+            "scope",
+            "sub"
+        ]
+    );
+    // The grant's id is in codes and refresh tokens; who sees a token may not learn it.
+    let told = claims(&text(&tokens, "access_token"));
+    assert!(!text(&told["claims"], "fam").starts_with("grant_"));
+    let header = told["header"].as_object().expect("a header").clone();
+    let mut header: Vec<String> = header.into_iter().map(|(name, _)| name).collect();
+    header.sort_unstable();
+    assert_eq!(header, ["alg", "kid", "typ"]);
+    let again = claims(&text(
+        &json(&house.token("grant_type=client_credentials")),
+        "access_token",
+    ));
+    assert_ne!(claims(&own)["claims"]["jti"], again["claims"]["jti"]);
+}
