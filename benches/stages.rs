@@ -310,7 +310,7 @@ fn table_of(routes: usize) -> RouteTable {
         &routes,
         &Challenging {
             realm: "osir",
-            resource_metadata: None,
+            resources: &[],
         },
         &Metrics::new(),
     )

@@ -160,7 +160,7 @@ fn table(routes: usize, pattern: impl Fn(usize) -> String) -> RouteTable {
         &settings,
         &Challenging {
             realm: "bench",
-            resource_metadata: None,
+            resources: &[],
         },
         &Metrics::new(),
     )

@@ -54,12 +54,10 @@ impl Live {
         oauth: Option<AuthorizationServer>,
         metrics: &Metrics,
     ) -> Result<Live, LiveError> {
-        let place = oauth
-            .as_ref()
-            .and_then(AuthorizationServer::resource_metadata);
+        let resources = oauth.as_ref().map(AuthorizationServer::protected_resources);
         let challenging = Challenging {
             realm: &settings.realm,
-            resource_metadata: place.as_deref(),
+            resources: resources.as_deref().unwrap_or_default(),
         };
         let routes = RouteTable::new(&settings.routes, &challenging, metrics)?;
         let targets = upstreams

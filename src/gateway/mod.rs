@@ -13,6 +13,7 @@ mod path;
 mod client_address;
 mod route;
 mod path_trie;
+mod challenges;
 mod csrf;
 mod authorize;
 mod limit;
@@ -31,6 +32,7 @@ pub mod cost;
 
 pub use authorize::{Asked, Authorized, CHECKS, Caller, Check, allows_scopes};
 pub use body::ResponseBody;
+pub use challenges::{Challenges, Challenging};
 pub use intake::{Intake, is_known_method};
 pub use limit::Admitted;
 pub use live::{Gateway, GatewayParts, Live, LiveError};
@@ -39,7 +41,7 @@ pub use path::{BadPath, CanonicalPath};
 pub use path_trie::METHODS;
 pub use plaintext::MOST_LOOKUPS;
 pub use rejection::{ALL_ANSWERS, ErrorAnswer, Reason, Rejection, UpstreamFault};
-pub use route::{Challenges, Challenging, Resolved, Route, RouteConflict, RouteTable};
+pub use route::{Resolved, Route, RouteConflict, RouteTable};
 pub use settings::{Access, GatewaySettings, PathPattern, PlaintextCredentials, RouteSettings};
 
 use std::pin::pin;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use super::path_trie::{PathEntry, PathTrie};
-use super::{Access, PathPattern, RouteSettings};
+use super::{Access, Challenges, Challenging, PathPattern, RouteSettings};
 use crate::observe::{Metrics, RouteMetrics};
 
 /// One route, compiled: its settings and every header and handle that a request on it can need.
@@ -20,17 +20,6 @@ pub struct Route {
     challenges: Challenges,
     /// Handles of `requests_total` and `request_duration_seconds`.
     pub metrics: RouteMetrics,
-}
-
-/// `WWW-Authenticate` values (RFC 6750 §3), made once.
-#[derive(Debug)]
-pub struct Challenges {
-    /// No credential was sent.
-    pub missing: HeaderValue,
-    /// One was sent and is not good.
-    pub invalid: HeaderValue,
-    /// It is good and lacks a scope; `None` where no scope is asked for.
-    pub scope: Option<HeaderValue>,
 }
 
 /// All routes.
@@ -72,15 +61,6 @@ pub struct RouteConflict {
     pub method: Method,
 }
 
-/// What all challenges of a policy say.
-#[derive(Clone, Copy, Debug)]
-pub struct Challenging<'a> {
-    /// The realm.
-    pub realm: &'a str,
-    /// Where it is told who gives tokens (RFC 9728 §5.1), if the gateway does.
-    pub resource_metadata: Option<&'a str>,
-}
-
 impl RouteTable {
     /// Compiles the routes.
     pub fn new(
@@ -94,7 +74,7 @@ impl RouteTable {
         }
         let routes = settings.iter().map(|route| {
             Arc::new(Route {
-                challenges: Challenges::new(challenging, &route.access),
+                challenges: Challenges::new(challenging, route),
                 metrics: metrics.route(&route.name),
                 settings: route.clone(),
             })
@@ -132,21 +112,22 @@ impl Route {
         challenging: &Challenging<'_>,
         metrics: &Metrics,
     ) -> Route {
+        let settings = RouteSettings {
+            name: name.into(),
+            hosts: Vec::new(),
+            pattern: PathPattern::Prefix(String::new()),
+            methods: Vec::new(),
+            access,
+            upstream: usize::MAX,
+            strip_prefix: None,
+            timeout: None,
+            max_body: None,
+            trailers: false,
+        };
         Route {
-            challenges: Challenges::new(challenging, &access),
+            challenges: Challenges::new(challenging, &settings),
             metrics: metrics.route(name),
-            settings: RouteSettings {
-                name: name.into(),
-                hosts: Vec::new(),
-                pattern: PathPattern::Prefix(String::new()),
-                methods: Vec::new(),
-                access,
-                upstream: usize::MAX,
-                strip_prefix: None,
-                timeout: None,
-                max_body: None,
-                trailers: false,
-            },
+            settings,
         }
     }
 
@@ -158,41 +139,6 @@ impl Route {
     /// Its `WWW-Authenticate` values.
     pub fn challenges(&self) -> &Challenges {
         &self.challenges
-    }
-}
-
-impl Challenges {
-    fn new(challenging: &Challenging<'_>, access: &Access) -> Challenges {
-        let value = |text: String| {
-            HeaderValue::try_from(text)
-                .expect("the config allows only visible ASCII in realm, scopes and URLs")
-        };
-        let realm = challenging.realm;
-        let place = challenging
-            .resource_metadata
-            .map_or_else(String::new, |url| format!(r#", resource_metadata="{url}""#));
-        let scopes = match access {
-            Access::Scopes(scopes) | Access::AnyScope(scopes) => {
-                Some(format!(r#", scope="{scopes}""#))
-            }
-            Access::Authenticated | Access::Public { .. } => None,
-        };
-        // A client that can get a token by itself is told for which scopes.
-        let wanted = match challenging.resource_metadata {
-            Some(_) => scopes.as_deref().unwrap_or_default(),
-            None => "",
-        };
-        Challenges {
-            missing: value(format!(r#"Bearer realm="{realm}"{place}{wanted}"#)),
-            invalid: value(format!(
-                r#"Bearer realm="{realm}", error="invalid_token"{place}{wanted}"#
-            )),
-            scope: scopes.map(|scopes| {
-                value(format!(
-                    r#"Bearer error="insufficient_scope"{scopes}{place}"#
-                ))
-            }),
-        }
     }
 }
 
@@ -223,11 +169,11 @@ fn add_all(tables: &mut Tables, index: usize, all: &[RouteSettings]) -> Result<(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::scope::ScopeSet;
 
-    fn route(name: &str, pattern: PathPattern, methods: &[Method]) -> RouteSettings {
+    pub(crate) fn route(name: &str, pattern: PathPattern, methods: &[Method]) -> RouteSettings {
         RouteSettings {
             name: name.into(),
             hosts: Vec::new(),
@@ -251,16 +197,9 @@ mod tests {
     }
 
     fn table(routes: &[RouteSettings]) -> Result<RouteTable, RouteConflict> {
-        table_challenging(routes, None)
-    }
-
-    fn table_challenging(
-        routes: &[RouteSettings],
-        resource_metadata: Option<&str>,
-    ) -> Result<RouteTable, RouteConflict> {
         let challenging = Challenging {
             realm: "osir",
-            resource_metadata,
+            resources: &[],
         };
         RouteTable::new(routes, &challenging, &Metrics::new())
     }
@@ -363,40 +302,6 @@ mod tests {
         assert_eq!(
             twice.err().map(|conflict| conflict.to_string()),
             Some("routes first and second are for the same host, path and method GET".into())
-        );
-    }
-
-    #[test]
-    fn challenges_are_those_of_the_contract() {
-        let table = table(&[prefix("r", "/v1", &[Method::GET])]).expect("compiles");
-        let challenges = table.routes()[0].challenges();
-        assert_eq!(challenges.missing, r#"Bearer realm="osir""#);
-        assert_eq!(
-            challenges.invalid,
-            r#"Bearer realm="osir", error="invalid_token""#
-        );
-        assert_eq!(
-            challenges.scope.as_ref().expect("scopes"),
-            r#"Bearer error="insufficient_scope", scope="a b""#
-        );
-    }
-
-    #[test]
-    fn challenges_of_a_gateway_that_gives_tokens_say_where_and_for_what() {
-        let routes = [prefix("r", "/v1", &[Method::GET])];
-        let table = table_challenging(&routes, Some("https://h/m")).expect("compiles");
-        let challenges = table.routes()[0].challenges();
-        assert_eq!(
-            challenges.missing,
-            r#"Bearer realm="osir", resource_metadata="https://h/m", scope="a b""#
-        );
-        assert_eq!(
-            challenges.invalid,
-            r#"Bearer realm="osir", error="invalid_token", resource_metadata="https://h/m", scope="a b""#
-        );
-        assert_eq!(
-            challenges.scope.as_ref().expect("scopes"),
-            r#"Bearer error="insufficient_scope", scope="a b", resource_metadata="https://h/m""#
         );
     }
 }

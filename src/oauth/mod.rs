@@ -18,6 +18,7 @@ use crate::store::SigningAlgorithm;
 
 mod endpoint;
 mod place;
+mod protected_resource;
 mod server;
 mod form;
 mod answer;
@@ -59,6 +60,7 @@ pub use login_desk::{LoginDesk, LoginError, LoginProblem, LoginRequest, LoginSta
 pub use login_mode::{InvalidLoginPage, LoginMode, LoginPage};
 pub use password::{HashedPassword, Passwords};
 pub use place::{Place, Places};
+pub use protected_resource::ProtectedResource;
 pub use redirect::redirect_fault;
 pub use registry::{
     AppSelection, ConnectedApp, NewClientRequest, NewUserRequest, Registry, RegistryError,

@@ -155,7 +155,7 @@ impl Endpoint {
 }
 
 /// The host of an authority, as requests have it.
-fn host_of(authority: &str) -> String {
+pub(super) fn host_of(authority: &str) -> String {
     let name = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next(),
         None => authority.split(':').next(),

@@ -11,9 +11,9 @@ use super::metadata::Documents;
 use super::page::Notice;
 use super::throttle::Throttle;
 use super::{
-    Endpoint, OAuthSettings, Own, OwnRequest, Passwords, Places, SigningKeys, answer, authorize,
-    client_authentication, decision, endpoint, interaction, introspect, login, metadata, page,
-    resume, revoke, token,
+    Endpoint, OAuthSettings, Own, OwnRequest, Passwords, Places, ProtectedResource, SigningKeys,
+    answer, authorize, client_authentication, decision, interaction, introspect, login, metadata,
+    page, resume, revoke, token,
 };
 use crate::auth::{Authenticator, CredentialSettings, OwnKeys, Repepper};
 use crate::clock::Clock;
@@ -135,10 +135,9 @@ impl AuthorizationServer {
         &self.settings
     }
 
-    /// Where the metadata of the resource on a host is, for challenges (RFC 9728 §5.1).
-    pub fn resource_metadata(&self) -> Option<String> {
-        let resource = self.settings.resources.first()?;
-        Some(endpoint::resource_metadata_url(resource))
+    /// What its tokens are for.
+    pub fn protected_resources(&self) -> Vec<ProtectedResource> {
+        ProtectedResource::all(&self.settings)
     }
 
     /// The answer to a request; `None` is a bug. Whatever the client does meanwhile, what was

@@ -25,6 +25,36 @@ fn no_credential_is_no_error_and_the_way_to_one_is_told() {
     }
 }
 
+/// RFC 9728 §3.3: a client compares the `resource` it is led to with the URL that it asked for.
+#[test]
+fn a_challenge_leads_to_the_resource_that_was_asked_for() {
+    let house = House::edited(None, |yaml| {
+        let one = "audience: https://api.osir.com }";
+        assert!(yaml.contains(one), "{yaml}");
+        let three =
+            "[https://api.osir.com, https://api.osir.com/v1/domains, https://api.osir.com/v1/vps]";
+        yaml.replace(one, &format!("audience: {three} }}"))
+    });
+    for (path, resource) in [
+        ("/v1/domains", "https://api.osir.com/v1/domains"),
+        ("/v1/domains/example.com", "https://api.osir.com/v1/domains"),
+        ("/auth/sessions", "https://api.osir.com"),
+    ] {
+        let ask = |path: &str| {
+            house
+                .gateway
+                .send(format!("GET {path} HTTP/1.1\r\nhost: api.osir.com\r\n\r\n"))
+        };
+        let refused = ask(path);
+        assert_eq!(refused.status, 401, "{path}");
+        let challenge = refused.header("www-authenticate").expect("a challenge");
+        let after = challenge.split(r#"resource_metadata="https://api.osir.com"#);
+        let place = after.last().and_then(|after| after.split('"').next());
+        let document = json(&ask(place.expect("a place")));
+        assert_eq!(document["resource"], resource, "{path}: {challenge}");
+    }
+}
+
 #[test]
 fn a_token_that_is_bad_or_over_is_invalid_token() {
     let house = House::start();
