@@ -332,9 +332,7 @@ mod tests {
         CredentialForm::new(&CredentialSettings {
             realm: "osir".into(),
             prefix: "osir".into(),
-            peppers: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz")
-                .expect("strong")
-                .into(),
+            peppers: Pepper::of_test(b'z').into(),
             checksum,
             cache: CacheSettings {
                 capacity: 1,
