@@ -15,6 +15,7 @@ use std::fmt;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
+use crate::header::{Repeated, single};
 use crate::token::{OpaqueFormat, OpaqueKind, Shape};
 
 use super::{Checksum, CredentialKind, CredentialSettings, Refusal};
@@ -253,20 +254,6 @@ impl<'a> Exposed<'a> {
             (_, Ok(bare)) if !bare.contains(' ') => Credential::read(bare, form),
             _ => refused(CredentialKind::None, Refusal::Malformed),
         }
-    }
-}
-
-/// A header is there more than once.
-struct Repeated;
-
-fn single<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'h HeaderValue>, Repeated> {
-    let mut values = headers.get_all(name).into_iter();
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value),
-        (_, Some(_)) => Err(Repeated),
     }
 }
 
