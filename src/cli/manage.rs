@@ -54,6 +54,20 @@ impl Desk {
     }
 }
 
+/// All of a list that is told in pages: `page` gives what comes after a place, and the next place.
+pub(super) async fn all_pages<T, Place>(
+    mut page: impl AsyncFnMut(Option<Place>) -> Result<(Vec<T>, Option<Place>), Failure>,
+) -> Result<Vec<T>, Failure> {
+    let (mut all, next) = page(None).await?;
+    let mut after = next;
+    while after.is_some() {
+        let (more, next) = page(after).await?;
+        all.extend(more);
+        after = next;
+    }
+    Ok(all)
+}
+
 /// Names a rotation that nobody named.
 pub(super) fn random_request() -> RequestId {
     let bytes = crate::secret::random_bytes::<16>();
