@@ -158,3 +158,23 @@ fn open_store(config: &Config) -> Result<KeyDesk, Failure> {
         .set_algorithm(oauth.map(|oauth| oauth.algorithm));
     Ok(desk)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_pages_are_read_in_order_and_each_once() {
+        let mut asked = Vec::new();
+        let all = all_pages(async |after: Option<u8>| {
+            asked.push(after);
+            Ok(match after {
+                None => (vec!["a", "b"], Some(2)),
+                Some(2) => (vec!["c"], Some(3)),
+                Some(_) => (Vec::new(), None),
+            })
+        });
+        assert_eq!(all.await.expect("pages"), ["a", "b", "c"]);
+        assert_eq!(asked, [None, Some(2), Some(3)]);
+    }
+}
