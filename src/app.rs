@@ -6,13 +6,12 @@
 //! a reload that fails changes nothing; every thread and task that is started here is ended here.
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::{Builder, LocalOptions, Runtime};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::admin::{AdminAddress, AdminError, AdminListener, MetricsListener, Vitals};
@@ -20,7 +19,7 @@ use crate::auth::{AccessTokensError, Follower, KeyDesk, KeyDeskParts};
 use crate::clock::Clock;
 use crate::config::{Config, Problems};
 use crate::edge::{self, Edge, EdgeError, WorkerSockets};
-use crate::gateway::{Gateway, GatewayParts, LiveError, MOST_LOOKUPS};
+use crate::gateway::{GatewayParts, LiveError, MOST_LOOKUPS};
 use crate::observe::{AccessLogSink, AuditLog, AuditLogError, Metrics};
 use crate::scope::ScopeSet;
 use crate::store::{Store, StoreError};
@@ -30,10 +29,11 @@ mod background;
 mod operate;
 mod policy_source;
 mod watch_files;
-
-pub use policy_source::explain_offline;
+mod worker;
 
 pub use background::Lost;
+pub use policy_source::explain_offline;
+
 use operate::Operations;
 use policy_source::PolicySource;
 
@@ -101,13 +101,9 @@ pub enum AppError {
 /// other on them, and look-ups must not wait behind those.
 const BLOCKING_THREADS: usize = 32;
 
-/// How long requests under way may take to end after SIGTERM.
-const DRAIN: Duration = Duration::from_secs(30);
 /// How long the start waits for the first word of the revocation log. Without one the gateway
 /// serves all the same: 503 until it has one, and `/readyz` says so.
 const FIRST_CONFIRMATION: Duration = Duration::from_secs(2);
-/// How often each worker hands over log lines and looks through its idle connections.
-const TICK: Duration = Duration::from_millis(200);
 
 /// Builds, binds and starts a gateway; returns when it serves.
 pub fn start(config_path: &Path, config: Config) -> Result<Running, AppError> {
@@ -200,7 +196,7 @@ impl Built {
     fn run(self, control: Runtime) -> Result<Running, AppError> {
         let (stop, stopping) = watch::channel(false);
         control.spawn(self.follower.run());
-        let workers = self.config.workers.unwrap_or_else(available_cores);
+        let workers = self.config.workers.unwrap_or_else(worker::available_cores);
         let metrics = &self.gateway.metrics;
         let sockets = edge::bind(&self.config.edge, workers, metrics).map_err(EdgeError::from)?;
         let mut addresses = Addresses {
@@ -225,7 +221,7 @@ impl Built {
             .into_iter()
             .enumerate()
             .map(|(index, sockets)| {
-                start_worker(index, sockets, &self.edge, &self.gateway, &stopping)
+                worker::start(index, sockets, &self.edge, &self.gateway, &stopping)
             })
             .collect::<Result<_, AppError>>()?;
         Ok(Running {
@@ -238,11 +234,6 @@ impl Built {
             control,
         })
     }
-}
-
-/// Cores that this process may use, by affinity and cgroup.
-fn available_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 async fn start_operators(
@@ -282,57 +273,6 @@ async fn start_operators(
 async fn ended(mut stopping: watch::Receiver<bool>) {
     // An error is: the sender is gone, and with it the gateway.
     let _ = stopping.wait_for(|stop| *stop).await;
-}
-
-fn start_worker(
-    index: usize,
-    sockets: WorkerSockets,
-    edge: &Arc<Edge>,
-    gateway: &GatewayParts,
-    stopping: &watch::Receiver<bool>,
-) -> Result<JoinHandle<()>, AppError> {
-    let (edge, gateway, stopping) = (Arc::clone(edge), gateway.clone(), stopping.clone());
-    let (outcome, made) = std::sync::mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new()
-        .name(format!("worker-{index}"))
-        .spawn(move || {
-            // Made on its own thread, which it cannot leave.
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .build_local(LocalOptions::default());
-            let _ = match runtime {
-                Err(error) => outcome.send(Err(error)),
-                Ok(runtime) => {
-                    let told = outcome.send(Ok(()));
-                    runtime.block_on(work(sockets, edge, gateway, stopping));
-                    told
-                }
-            };
-        })
-        .map_err(AppError::System)?;
-    made.recv()
-        .expect("the thread tells what became of its runtime")
-        .map_err(AppError::System)?;
-    Ok(thread)
-}
-
-async fn work(
-    sockets: WorkerSockets,
-    edge: Arc<Edge>,
-    gateway: GatewayParts,
-    stopping: watch::Receiver<bool>,
-) {
-    let gateway = Rc::new(Gateway::new(gateway));
-    let serving = edge::serve(sockets, edge, Rc::clone(&gateway), stopping, DRAIN);
-    let mut tick = tokio::time::interval(TICK);
-    let mut serving = std::pin::pin!(serving);
-    loop {
-        tokio::select! {
-            () = &mut serving => break,
-            _ = tick.tick() => gateway.tick(),
-        }
-    }
-    gateway.tick();
 }
 
 impl Running {

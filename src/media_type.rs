@@ -4,14 +4,15 @@
 
 use http::header::{CONTENT_TYPE, HeaderMap};
 
+use crate::header::only;
+
 /// Whether a body is of a type such as `application/json`. Its case is free, and parameters such
 /// as `charset` change nothing (RFC 9110 §8.3.1).
 pub(crate) fn is(headers: &HeaderMap, media_type: &str) -> bool {
-    let mut fields = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(only), None) = (fields.next(), fields.next()) else {
+    let Some(field) = only(headers, &CONTENT_TYPE) else {
         return false;
     };
-    let text = only.to_str().unwrap_or_default();
+    let text = field.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case(media_type)
 }

@@ -90,40 +90,44 @@ impl<'de> serde::Deserialize<'de> for Sealed {
 mod tests {
     use super::*;
 
-    fn pepper(last: u8) -> Pepper {
-        let mut bytes = *b"0123456789abcdefghijklmnopqrstuvwxyz";
-        bytes[35] = last;
-        Pepper::new(&bytes).expect("strong")
-    }
-
     #[test]
     fn what_is_sealed_opens_under_the_same_pepper_and_name_only() {
-        let sealed = Sealed::seal(&pepper(b'a'), "key 1", b"private");
-        let opened = sealed.open(&pepper(b'a'), "key 1").expect("it opens");
+        let sealed = Sealed::seal(&Pepper::of_test(b'a'), "key 1", b"private");
+        let opened = sealed
+            .open(&Pepper::of_test(b'a'), "key 1")
+            .expect("it opens");
         assert_eq!(*opened, b"private");
-        assert_eq!(sealed.open(&pepper(b'b'), "key 1"), Err(Unopened));
-        assert_eq!(sealed.open(&pepper(b'a'), "key 2"), Err(Unopened));
+        assert_eq!(sealed.open(&Pepper::of_test(b'b'), "key 1"), Err(Unopened));
+        assert_eq!(sealed.open(&Pepper::of_test(b'a'), "key 2"), Err(Unopened));
     }
 
     #[test]
     fn every_bit_matters() {
-        let sealed = Sealed::seal(&pepper(b'a'), "key 1", b"private");
+        let sealed = Sealed::seal(&Pepper::of_test(b'a'), "key 1", b"private");
         for at in 0..sealed.0.len() {
             let mut altered = sealed.clone();
             altered.0[at] ^= 1;
-            assert_eq!(altered.open(&pepper(b'a'), "key 1"), Err(Unopened), "{at}");
+            assert_eq!(
+                altered.open(&Pepper::of_test(b'a'), "key 1"),
+                Err(Unopened),
+                "{at}"
+            );
         }
         for length in 0..sealed.0.len() {
             let cut = Sealed(sealed.0[..length].to_vec());
-            assert_eq!(cut.open(&pepper(b'a'), "key 1"), Err(Unopened), "{length}");
+            assert_eq!(
+                cut.open(&Pepper::of_test(b'a'), "key 1"),
+                Err(Unopened),
+                "{length}"
+            );
         }
     }
 
     #[test]
     fn the_same_bytes_are_never_sealed_to_the_same_and_show_nothing() {
         let (one, other) = (
-            Sealed::seal(&pepper(b'a'), "key 1", b"private"),
-            Sealed::seal(&pepper(b'a'), "key 1", b"private"),
+            Sealed::seal(&Pepper::of_test(b'a'), "key 1", b"private"),
+            Sealed::seal(&Pepper::of_test(b'a'), "key 1", b"private"),
         );
         assert_ne!(one, other);
         let text = serde_json::to_string(&one).expect("text");

@@ -13,8 +13,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+mod mac;
 mod peppers;
 
+pub use mac::{Mac, MacKeys};
 pub use peppers::{Digests, LivePeppers, Peppers, SamePepper};
 
 /// A secret text: an API key, a token, a password, a pepper file's content.
@@ -183,6 +185,16 @@ impl Pepper {
             .and_then(|okm| okm.fill(key.as_mut()))
             .expect("HKDF gives up to 255 hash lengths, and this is one");
         key
+    }
+}
+
+#[cfg(test)]
+impl Pepper {
+    /// One for tests; another for each last byte.
+    pub(crate) fn of_test(last: u8) -> Pepper {
+        let mut bytes = *b"0123456789abcdefghijklmnopqrstuvwxyz";
+        bytes[35] = last;
+        Pepper::new(&bytes).expect("strong")
     }
 }
 

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Level 0: may import each other, and everyone may import them.
-const GROUND: [&str; 10] = [
+const GROUND: [&str; 11] = [
     "clock",
     "environment",
+    "header",
     "id",
     "local_executor",
     "media_type",

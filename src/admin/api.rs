@@ -1,40 +1,32 @@
 //! The admin API: `/v1/…` on the admin listener.
 //!
-//! Not here: what a key is allowed to be ([`crate::auth::KeyDesk`]). Invariants: the door is
-//! asked before the path is looked at; a body is read only by a resource that takes one, up to
-//! its size and within its time.
+//! Not here: what each family of paths does (a file each, such as [`super::keys`]). Invariants: the
+//! door is asked before the path is looked at; a body is read only by a resource that takes one.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http::{Method, Request, Response};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
-use zeroize::Zeroizing;
 
+use super::body::{ok, read};
 use super::door::Door;
-use super::listener::{Listener, Service, json, serve};
+use super::listener::{Listener, Service, serve};
 use super::live::LiveGateway;
-use super::page::Page;
 use super::problem::AdminProblem;
 use super::socket::{self, SocketFile};
-use super::wire::{
-    BodyProblem, CreatedKey, ExplainBody, KeyDetails, KeyList, KeyView, NewKeyBody, Revocation,
-    RevokedKey, RotateKeyBody, RotatedKeyView,
+use super::wire::ExplainBody;
+use super::{
+    AdminAddress, AdminError, clients, keys, logins, sessions, signing_keys, tokens, users,
 };
-use super::{AdminAddress, AdminError, clients, logins, sessions, signing_keys, tokens, users};
-use crate::auth::{Import, KeyDesk, KeyError, NewKeyRequest};
-use crate::id::KeyId;
+use crate::auth::KeyDesk;
 use crate::oauth::{LoginDesk, Registry};
 use crate::observe::Actor;
 use crate::policy::ExplainRequest;
 use crate::secret::Secret;
-use crate::store::RevokeKey;
 
 /// The admin listener: bound, not yet answering.
 #[derive(Debug)]
@@ -44,13 +36,6 @@ pub struct AdminListener {
     address: AdminAddress,
     socket: Option<SocketFile>,
 }
-
-/// A JSON body, in bytes.
-const BODY: usize = 64 * 1024;
-/// An import, in bytes: some 200,000 keys.
-const IMPORT: usize = 64 * 1024 * 1024;
-/// For a JSON body to be there, and between two pieces of an import.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 impl AdminListener {
     /// Binds. On TCP the address must be a loopback one, and there must be a token.
@@ -132,45 +117,34 @@ struct Api {
 enum Resource {
     Clients(clients::Resource),
     Explain,
-    Import,
-    Key(KeyId),
-    Keys,
+    Keys(keys::Resource),
     Logins(logins::Resource),
     Reload,
-    Revoke(KeyId),
-    Rotate(KeyId),
     Routes,
     Sessions(sessions::Resource),
-    ShownRevocation,
     SigningKeys(signing_keys::Resource),
-    TokenRevocation,
+    Tokens(tokens::Resource),
     Users(users::Resource),
 }
 
 impl Resource {
     fn parse(path: &str) -> Result<Resource, AdminProblem> {
-        let key = |id| KeyId::parse(id).map_err(|_| AdminProblem::Path);
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         match segments.as_slice() {
             ["v1", "clients", rest @ ..] => clients::Resource::parse(rest).map(Resource::Clients),
             ["v1", "explain"] => Ok(Resource::Explain),
-            ["v1", "keys"] => Ok(Resource::Keys),
-            ["v1", "keys", "import"] => Ok(Resource::Import),
-            ["v1", "keys", id] => key(id).map(Resource::Key),
-            ["v1", "keys", id, "revoke"] => key(id).map(Resource::Revoke),
-            ["v1", "keys", id, "rotate"] => key(id).map(Resource::Rotate),
+            ["v1", "keys", rest @ ..] => keys::Resource::parse(rest).map(Resource::Keys),
             ["v1", "logins", rest @ ..] => logins::Resource::parse(rest).map(Resource::Logins),
+            ["v1", "reload"] => Ok(Resource::Reload),
+            ["v1", "routes"] => Ok(Resource::Routes),
             ["v1", "sessions", rest @ ..] => {
                 sessions::Resource::parse(rest).map(Resource::Sessions)
             }
             ["v1", "signing-keys", rest @ ..] => {
                 signing_keys::Resource::parse(rest).map(Resource::SigningKeys)
             }
-            ["v1", "tokens", "revoke"] => Ok(Resource::TokenRevocation),
-            ["v1", "tokens", "revoke-shown"] => Ok(Resource::ShownRevocation),
+            ["v1", "tokens", rest @ ..] => tokens::Resource::parse(rest).map(Resource::Tokens),
             ["v1", "users", rest @ ..] => users::Resource::parse(rest).map(Resource::Users),
-            ["v1", "reload"] => Ok(Resource::Reload),
-            ["v1", "routes"] => Ok(Resource::Routes),
             _ => Err(AdminProblem::Path),
         }
     }
@@ -197,14 +171,8 @@ impl Api {
             (Resource::Clients(resource), _) => {
                 resource.carry_out(&self.registry, actor, request).await
             }
-            (Resource::Users(resource), _) => {
-                resource.carry_out(&self.registry, actor, request).await
-            }
             (Resource::Explain, &Method::POST) => self.explain(request).await,
-            (Resource::Import, &Method::POST) => self.import(actor, request).await,
-            (Resource::Key(id), &Method::GET) => self.show(&id).await,
-            (Resource::Keys, &Method::GET) => self.list(request.uri().query()).await,
-            (Resource::Keys, &Method::POST) => self.create(actor, request).await,
+            (Resource::Keys(resource), _) => resource.carry_out(&self.desk, actor, request).await,
             (Resource::Logins(resource), _) => {
                 let server = self.gateway.authorization_server();
                 resource
@@ -212,8 +180,7 @@ impl Api {
                     .await
             }
             (Resource::Reload, &Method::POST) => self.reload().await,
-            (Resource::Revoke(id), &Method::POST) => self.revoke(actor, &id).await,
-            (Resource::Rotate(id), &Method::POST) => self.rotate(actor, &id, request).await,
+            (Resource::Routes, &Method::GET) => Ok(ok(&self.gateway.routes())),
             (Resource::Sessions(resource), _) => {
                 resource
                     .carry_out(self.desk.sessions(), actor, request)
@@ -223,87 +190,17 @@ impl Api {
                 let desk = self.desk.signing_keys();
                 resource.carry_out(desk, actor, request).await
             }
-            (Resource::ShownRevocation, _) => {
-                tokens::revoke_shown(&self.desk, self.gateway.as_ref(), actor, request).await
+            (Resource::Tokens(resource), _) => {
+                let gateway = self.gateway.as_ref();
+                resource
+                    .carry_out(&self.desk, gateway, actor, request)
+                    .await
             }
-            (Resource::TokenRevocation, _) => {
-                tokens::revoke(self.desk.tokens(), actor, request).await
+            (Resource::Users(resource), _) => {
+                resource.carry_out(&self.registry, actor, request).await
             }
-            (Resource::Routes, &Method::GET) => Ok(ok(&self.gateway.routes())),
-            (Resource::Keys, _) => Err(AdminProblem::Method("GET, POST")),
-            (Resource::Key(_) | Resource::Routes, _) => Err(AdminProblem::Method("GET")),
-            (
-                Resource::Explain
-                | Resource::Import
-                | Resource::Reload
-                | Resource::Revoke(_)
-                | Resource::Rotate(_),
-                _,
-            ) => Err(AdminProblem::Method("POST")),
-        }
-    }
-
-    async fn create(
-        &self,
-        actor: Actor,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
-        let body: NewKeyBody = read(request).await?;
-        let request = NewKeyRequest::try_from(body)?;
-        let (record, secret) = self.desk.create(request, actor).await?;
-        Ok(created(&CreatedKey::new(&record, secret)))
-    }
-
-    async fn list(&self, query: Option<&str>) -> Result<Response<Full<Bytes>>, AdminProblem> {
-        let page = Page::parse(query.unwrap_or_default())?;
-        let (after, account) = (page.after.as_ref(), page.account.as_ref());
-        let keys = self.desk.list(after, page.limit, account).await?;
-        Ok(ok(&KeyList::from(&keys)))
-    }
-
-    async fn show(&self, id: &KeyId) -> Result<Response<Full<Bytes>>, AdminProblem> {
-        let record = self.desk.show(id).await?;
-        let rotation = self.desk.rotation(id).await?;
-        Ok(ok(&KeyDetails::new(&record, rotation)))
-    }
-
-    async fn rotate(
-        &self,
-        actor: Actor,
-        id: &KeyId,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
-        let body: RotateKeyBody = read(request).await?;
-        let rotated = self.desk.rotate(id, body.try_into()?, actor).await?;
-        Ok(ok(&RotatedKeyView::from(rotated)))
-    }
-
-    async fn revoke(
-        &self,
-        actor: Actor,
-        id: &KeyId,
-    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
-        let (outcome, record) = match self.desk.revoke(id, actor).await? {
-            RevokeKey::Revoked(record) => (Revocation::Revoked, record),
-            RevokeKey::AlreadyRevoked(record) => (Revocation::AlreadyRevoked, record),
-            RevokeKey::Unknown => return Err(KeyError::Unknown(id.clone()).into()),
-        };
-        let key = KeyView::from(&record);
-        Ok(ok(&RevokedKey { outcome, key }))
-    }
-
-    async fn import(
-        &self,
-        actor: Actor,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
-        let mut import = self.desk.import(actor);
-        match take_over(&mut import, request.into_body()).await {
-            Ok(()) => Ok(ok(&import.finish().await?)),
-            Err(problem) => {
-                import.abandon().await;
-                Err(problem)
-            }
+            (Resource::Routes, _) => Err(AdminProblem::Method("GET")),
+            (Resource::Explain | Resource::Reload, _) => Err(AdminProblem::Method("POST")),
         }
     }
 
@@ -320,68 +217,4 @@ impl Api {
         self.gateway.reload().await.map_err(AdminProblem::Reload)?;
         Ok(ok(&serde_json::json!({ "outcome": "reloaded" })))
     }
-}
-
-async fn take_over(import: &mut Import<'_>, mut body: Incoming) -> Result<(), AdminProblem> {
-    let mut taken = 0;
-    while let Some(data) = piece(&mut body).await? {
-        taken += data.len();
-        if taken > IMPORT {
-            return Err(AdminProblem::BodySize(IMPORT));
-        }
-        import.feed(&data).await?;
-    }
-    Ok(())
-}
-
-/// Reads a whole JSON body.
-pub(super) async fn read<T: DeserializeOwned>(
-    request: Request<Incoming>,
-) -> Result<T, AdminProblem> {
-    let body = collect(request.into_body());
-    let bytes = tokio::time::timeout(BODY_DEADLINE, body)
-        .await
-        .map_err(|_| AdminProblem::BodyDeadline)??;
-    serde_json::from_slice(&bytes).map_err(|error| BodyProblem::Json(error).into())
-}
-
-async fn collect(mut body: Incoming) -> Result<Zeroizing<Vec<u8>>, AdminProblem> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(BODY));
-    while let Some(data) = piece(&mut body).await? {
-        if bytes.len() + data.len() > BODY {
-            return Err(AdminProblem::BodySize(BODY));
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok(bytes)
-}
-
-/// The next piece of a body; `None` is its end. Trailers are skipped.
-async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, AdminProblem> {
-    loop {
-        let frame = tokio::time::timeout(BODY_DEADLINE, body.frame())
-            .await
-            .map_err(|_| AdminProblem::BodyDeadline)?;
-        match frame {
-            None => return Ok(None),
-            Some(Err(_)) => return Err(AdminProblem::BodyBroken),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
-        }
-    }
-}
-
-pub(super) fn ok(body: &impl Serialize) -> Response<Full<Bytes>> {
-    json(StatusCode::OK, render(body))
-}
-
-pub(super) fn created(body: &impl Serialize) -> Response<Full<Bytes>> {
-    json(StatusCode::CREATED, render(body))
-}
-
-fn render(body: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(body).expect("the API's own types have only text keys and no failing parts")
 }

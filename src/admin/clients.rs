@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use super::api::{created, ok, read};
+use super::body::{created, ok, read};
 use super::client::{AdminClient, ClientError, encode};
 use super::page::{cursor, decode};
 use super::problem::AdminProblem;

@@ -6,10 +6,10 @@
 
 use std::net::IpAddr;
 
-use http::header::{AUTHORIZATION, HOST};
-use http::{HeaderMap, HeaderName};
+use http::header::{AUTHORIZATION, HOST, HeaderMap};
 
 use super::problem::AdminProblem;
+use crate::header::only;
 use crate::secret::Secret;
 
 /// Who may speak to the admin API.
@@ -27,24 +27,16 @@ impl Door {
         let Door::Token { token, address } = self else {
             return Ok(());
         };
-        let host = only(headers, &HOST).ok_or(AdminProblem::Host)?;
+        let text = |name| only(headers, name)?.to_str().ok();
+        let host = text(&HOST).ok_or(AdminProblem::Host)?;
         if !is_local(host, *address) {
             return Err(AdminProblem::Host);
         }
-        let shown = only(headers, &AUTHORIZATION).and_then(bearer);
+        let shown = text(&AUTHORIZATION).and_then(bearer);
         match shown {
             Some(shown) if shown.matches(token) => Ok(()),
             Some(_) | None => Err(AdminProblem::Token),
         }
-    }
-}
-
-/// The value of a header that is there exactly once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok(),
-        _ => None,
     }
 }
 

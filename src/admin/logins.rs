@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use super::api::{ok, read};
+use super::body::{ok, read};
 use super::client::{AdminClient, ClientError, encode};
 use super::problem::AdminProblem;
 use super::wire::BodyProblem;

@@ -11,9 +11,11 @@ use std::path::PathBuf;
 use crate::secret::Secret;
 
 mod api;
+mod body;
 mod client;
 mod clients;
 mod door;
+mod keys;
 mod listener;
 mod live;
 mod logins;

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use super::api::{ok, read};
+use super::body::{ok, read};
 use super::page::decode;
 use super::problem::AdminProblem;
 use crate::auth::SessionDesk;

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use super::api::{ok, read};
+use super::body::{ok, read};
 use super::problem::AdminProblem;
 use super::{AdminClient, ClientError};
 use crate::auth::{RotatedSigningKey, RotationHaste, SigningKeyDesk, SigningKeyOutcome};

@@ -10,11 +10,11 @@ use hyper::body::Incoming;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
-use super::api::{ok, read};
+use super::body::{ok, read};
 use super::problem::AdminProblem;
 use super::wire::expose;
 use super::{AdminClient, ClientError, LiveGateway};
-use crate::auth::{KeyDesk, RevokeTokens, RevokedShown, RevokedTokens, ShownKind, TokenDesk};
+use crate::auth::{KeyDesk, RevokeTokens, RevokedShown, RevokedTokens, ShownKind};
 use crate::id::GrantId;
 use crate::observe::Actor;
 use crate::secret::Secret;
@@ -99,35 +99,49 @@ impl AdminClient {
     }
 }
 
-pub(super) async fn revoke(
-    desk: &TokenDesk,
-    actor: Actor,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, AdminProblem> {
-    if request.method() != Method::POST {
-        return Err(AdminProblem::Method("POST"));
-    }
-    let wish: RevokeTokens = read(request).await?;
-    let revoked = desk.revoke(&wish, actor).await?;
-    Ok(ok(&RevokedTokensView::from(revoked)))
+/// What there is.
+pub(super) enum Resource {
+    Revoke,
+    RevokeShown,
 }
 
-pub(super) async fn revoke_shown(
-    desk: &KeyDesk,
-    gateway: &dyn LiveGateway,
-    actor: Actor,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, AdminProblem> {
-    if request.method() != Method::POST {
-        return Err(AdminProblem::Method("POST"));
-    }
-    let ShownTokenBody { token } = read(request).await?;
-    let revoked = match desk.is_access_token(&token) {
-        true => {
-            let verified = gateway.read_access_token(&token).await;
-            desk.revoke_access_token(verified, actor).await?
+impl Resource {
+    /// From what follows `/v1/tokens`.
+    pub(super) fn parse(rest: &[&str]) -> Result<Resource, AdminProblem> {
+        match rest {
+            ["revoke"] => Ok(Resource::Revoke),
+            ["revoke-shown"] => Ok(Resource::RevokeShown),
+            _ => Err(AdminProblem::Path),
         }
-        false => desk.revoke_shown(&token, actor).await?,
-    };
-    Ok(ok(&RevokedShownView::from(revoked)))
+    }
+
+    pub(super) async fn carry_out(
+        self,
+        desk: &KeyDesk,
+        gateway: &dyn LiveGateway,
+        actor: Actor,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        if request.method() != Method::POST {
+            return Err(AdminProblem::Method("POST"));
+        }
+        match self {
+            Resource::Revoke => {
+                let wish: RevokeTokens = read(request).await?;
+                let revoked = desk.tokens().revoke(&wish, actor).await?;
+                Ok(ok(&RevokedTokensView::from(revoked)))
+            }
+            Resource::RevokeShown => {
+                let ShownTokenBody { token } = read(request).await?;
+                let revoked = match desk.is_access_token(&token) {
+                    true => {
+                        let verified = gateway.read_access_token(&token).await;
+                        desk.revoke_access_token(verified, actor).await?
+                    }
+                    false => desk.revoke_shown(&token, actor).await?,
+                };
+                Ok(ok(&RevokedShownView::from(revoked)))
+            }
+        }
+    }
 }

@@ -21,7 +21,7 @@ use super::sight::{Occasion, Sight, Witness};
 use super::{CredentialKind, Failure, Principal, Refusal, Unavailable};
 
 /// Verifies API keys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ApiKeys {
     pub(super) peppers: Peppers,
     pub(super) repepper: Repepper,
@@ -58,11 +58,7 @@ impl ApiKeys {
     pub(super) fn with_peppers(&self, peppers: Peppers) -> ApiKeys {
         ApiKeys {
             peppers,
-            repepper: self.repepper.clone(),
-            cache: Arc::clone(&self.cache),
-            revocation: Arc::clone(&self.revocation),
-            witness: self.witness.clone(),
-            clock: self.clock.clone(),
+            ..self.clone()
         }
     }
 

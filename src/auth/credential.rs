@@ -15,6 +15,7 @@ use std::fmt;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
+use crate::header::{Repeated, single};
 use crate::token::{OpaqueFormat, OpaqueKind, Shape};
 
 use super::{Checksum, CredentialKind, CredentialSettings, Refusal};
@@ -256,20 +257,6 @@ impl<'a> Exposed<'a> {
     }
 }
 
-/// A header is there more than once.
-struct Repeated;
-
-fn single<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'h HeaderValue>, Repeated> {
-    let mut values = headers.get_all(name).into_iter();
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value),
-        (_, Some(_)) => Err(Repeated),
-    }
-}
-
 /// `Bearer` 1*SP token68; `None` is another scheme. RFC 9110 §11.1: the scheme's case is free.
 fn bearer_token(value: &HeaderValue) -> Result<Option<&str>, InvalidCredentials> {
     let text = value.to_str().map_err(|_| InvalidCredentials::Syntax)?;
@@ -332,9 +319,7 @@ mod tests {
         CredentialForm::new(&CredentialSettings {
             realm: "osir".into(),
             prefix: "osir".into(),
-            peppers: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz")
-                .expect("strong")
-                .into(),
+            peppers: Pepper::of_test(b'z').into(),
             checksum,
             cache: CacheSettings {
                 capacity: 1,

@@ -253,16 +253,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_denial_of_tokens_is_kept_for_as_long_as_a_token_lives_and_one_of_keys_for_good() {
         let revocation = revocation(&[issuer(MINUTE, 2 * DAY)]);
-        let kinds = [
-            DenialKind::Account,
-            DenialKind::Client,
-            DenialKind::Grant,
-            DenialKind::Issuer,
-            DenialKind::Jti,
-            DenialKind::Key,
-            DenialKind::Session,
-            DenialKind::Subject,
-        ];
+        let kinds = DenialKind::ALL;
         let denies = |id| kinds.map(|kind| revocation.denies(AT, [(kind, id)]));
         let deny = |id: &str, at: Timestamp| {
             revocation.deny(kinds.map(|kind| denial(kind, id, at)), at);

@@ -27,7 +27,7 @@ use super::sight::{Occasion, Sight, Witness};
 use super::{AccessTokens, CredentialKind, Failure, Principal, Refusal};
 
 /// Verifies session tokens.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sessions {
     /// Sessions are too short-lived to be moved: they are looked for under each.
     pub(super) peppers: Peppers,
@@ -80,10 +80,7 @@ impl Sessions {
     pub(super) fn with_peppers(&self, peppers: Peppers) -> Sessions {
         Sessions {
             peppers,
-            cache: Arc::clone(&self.cache),
-            revocation: Arc::clone(&self.revocation),
-            witness: self.witness.clone(),
-            clock: self.clock.clone(),
+            ..self.clone()
         }
     }
 

@@ -352,8 +352,7 @@ mod tests {
         let dropped = Metrics::new().audit_dropped;
         let log = folder.path().join("audit.jsonl");
         let audit = AuditLog::open(&log, clock.clone(), dropped).expect("a log");
-        let pepper = Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong");
-        let peppers = LivePeppers::new(pepper.into());
+        let peppers = LivePeppers::new(Pepper::of_test(b'z').into());
         let desk = SigningKeyDesk::new(store, peppers, clock.clone(), audit);
         desk.set_algorithm(Some(SigningAlgorithm::Es256));
         Room {

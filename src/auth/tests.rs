@@ -149,9 +149,7 @@ fn settings() -> CredentialSettings {
     CredentialSettings {
         realm: "osir".into(),
         prefix: "osir".into(),
-        peppers: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz")
-            .expect("strong")
-            .into(),
+        peppers: Pepper::of_test(b'z').into(),
         checksum: Checksum::Required,
         cache: CacheSettings {
             capacity: 10_000,

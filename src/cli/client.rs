@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde::de::DeserializeOwned;
 
-use super::manage::{Desk, random_request};
+use super::manage::{Desk, all_pages, random_request};
 use super::moment::parse_overlap;
 use super::output::{self, Format, say};
 use super::{Cli, Failure, runtime};
@@ -156,16 +156,8 @@ async fn create(cli: &Cli, desk: &Desk, request: NewClientRequest) -> Result<(),
 }
 
 async fn list(cli: &Cli, desk: &Desk) -> Result<(), Failure> {
-    let mut clients = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let (page, next) = page(desk, after.as_deref()).await?;
-        clients.extend(page);
-        if next.is_none() {
-            break;
-        }
-        after = next;
-    }
+    let clients = all_pages(async |after: Option<String>| page(desk, after.as_deref()).await);
+    let clients = clients.await?;
     if cli.format == Format::Json {
         return output::json(&clients);
     }

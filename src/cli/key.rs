@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use tokio::io::AsyncReadExt as _;
 use zeroize::Zeroizing;
 
-use super::manage::{Desk, random_request};
+use super::manage::{Desk, all_pages, random_request};
 use super::moment::{parse_moment, parse_overlap};
 use super::output::{self, Format, say};
 use super::{Cli, Failure, runtime};
@@ -165,16 +165,8 @@ impl CreateArguments {
 }
 
 async fn list(cli: &Cli, desk: &Desk, account: Option<&AccountId>) -> Result<(), Failure> {
-    let mut keys = Vec::new();
-    let mut after = None;
-    loop {
-        let (page, next) = page(desk, after.as_ref(), account).await?;
-        keys.extend(page);
-        if next.is_none() {
-            break;
-        }
-        after = next;
-    }
+    let keys = all_pages(async |after: Option<KeyId>| page(desk, after.as_ref(), account).await);
+    let keys = keys.await?;
     if cli.format == Format::Json {
         return output::json(&keys);
     }

@@ -54,6 +54,20 @@ impl Desk {
     }
 }
 
+/// All of a list that is told in pages: `page` gives what comes after a place, and the next place.
+pub(super) async fn all_pages<T, Place>(
+    mut page: impl AsyncFnMut(Option<Place>) -> Result<(Vec<T>, Option<Place>), Failure>,
+) -> Result<Vec<T>, Failure> {
+    let (mut all, next) = page(None).await?;
+    let mut after = next;
+    while after.is_some() {
+        let (more, next) = page(after).await?;
+        all.extend(more);
+        after = next;
+    }
+    Ok(all)
+}
+
 /// Names a rotation that nobody named.
 pub(super) fn random_request() -> RequestId {
     let bytes = crate::secret::random_bytes::<16>();
@@ -143,4 +157,24 @@ fn open_store(config: &Config) -> Result<KeyDesk, Failure> {
     desk.signing_keys()
         .set_algorithm(oauth.map(|oauth| oauth.algorithm));
     Ok(desk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_pages_are_read_in_order_and_each_once() {
+        let mut asked = Vec::new();
+        let all = all_pages(async |after: Option<u8>| {
+            asked.push(after);
+            Ok(match after {
+                None => (vec!["a", "b"], Some(2)),
+                Some(2) => (vec!["c"], Some(3)),
+                Some(_) => (Vec::new(), None),
+            })
+        });
+        assert_eq!(all.await.expect("pages"), ["a", "b", "c"]);
+        assert_eq!(asked, [None, Some(2), Some(3)]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::manage::Desk;
+use super::manage::{Desk, all_pages};
 use super::output::{self, Format, say};
 use super::{Cli, Failure, runtime};
 use crate::admin::{EndedSessions, SessionSelection, SessionView};
@@ -76,16 +76,9 @@ fn selection(account: &Option<AccountId>, key: &Option<KeyId>) -> SessionSelecti
 }
 
 async fn list(cli: &Cli, desk: &Desk, selection: SessionSelection) -> Result<(), Failure> {
-    let mut sessions = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let (page, next) = page(desk, &selection, after.as_deref()).await?;
-        sessions.extend(page);
-        if next.is_none() {
-            break;
-        }
-        after = next;
-    }
+    let sessions =
+        all_pages(async |after: Option<String>| page(desk, &selection, after.as_deref()).await);
+    let sessions = sessions.await?;
     if cli.format == Format::Json {
         return output::json(&sessions);
     }

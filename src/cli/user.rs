@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
-use super::manage::Desk;
+use super::manage::{Desk, all_pages};
 use super::output::{self, Format, say};
 use super::{Cli, Failure, runtime};
 use crate::admin::{AppList, AppView, NewUserBody, PasswordBody, UserView};
@@ -225,16 +225,8 @@ async fn set_password(
 }
 
 async fn list(cli: &Cli, desk: &Desk) -> Result<(), Failure> {
-    let mut users = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let (page, next) = page(desk, after.as_deref()).await?;
-        users.extend(page);
-        if next.is_none() {
-            break;
-        }
-        after = next;
-    }
+    let users = all_pages(async |after: Option<String>| page(desk, after.as_deref()).await);
+    let users = users.await?;
     if cli.format == Format::Json {
         return output::json(&users);
     }

@@ -22,6 +22,7 @@ use http::{HeaderValue, Method};
 
 use super::{Intake, Reason};
 use crate::auth::{Credential, CsrfKeys, SessionCookie, X_CSRF_TOKEN};
+use crate::header::{only, single};
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -60,7 +61,7 @@ pub(super) fn check(
     }
     match credential {
         Credential::Session(session) => {
-            let shown = only(&intake.headers, &X_CSRF_TOKEN).ok().flatten();
+            let shown = only(&intake.headers, &X_CSRF_TOKEN);
             let fits = shown.is_some_and(|token| keys.fits(session, token.as_bytes()));
             if fits { Ok(()) } else { Err(Reason::Csrf) }
         }
@@ -84,7 +85,7 @@ pub(super) fn check_cookie_is_wanted(
 impl Page {
     fn of(intake: &Intake, cookie: &SessionCookie) -> Page {
         let headers = &intake.headers;
-        let (Ok(site), Ok(origin)) = (only(headers, &SEC_FETCH_SITE), only(headers, &ORIGIN))
+        let (Ok(site), Ok(origin)) = (single(headers, &SEC_FETCH_SITE), single(headers, &ORIGIN))
         else {
             return Page::Foreign;
         };
@@ -112,7 +113,7 @@ fn is_safe(intake: &Intake) -> bool {
 /// Whether the answer becomes a page of its own, as after a click on a link: no page can read it.
 fn is_opened(headers: &HeaderMap) -> bool {
     let says = |name: HeaderName, what: &[u8]| {
-        only(headers, &name).is_ok_and(|value| value.is_some_and(|it| it.as_bytes() == what))
+        only(headers, &name).is_some_and(|value| value.as_bytes() == what)
     };
     says(SEC_FETCH_MODE, b"navigate") && says(SEC_FETCH_DEST, b"document")
 }
@@ -123,20 +124,6 @@ fn is_of_host(origin: &[u8], host: &[u8]) -> bool {
     origin
         .strip_prefix(b"https://")
         .is_some_and(|origin| origin.eq_ignore_ascii_case(host))
-}
-
-/// A field is there more than once.
-struct Repeated;
-
-fn only<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'h HeaderValue>, Repeated> {
-    let mut values = headers.get_all(name).into_iter();
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value),
-        (_, Some(_)) => Err(Repeated),
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::record::Record;
 use super::{Admitted, Authorized, Caller, Reason, Rejection};
 use crate::auth::SessionCookie;
 use crate::edge::TlsPeer;
+use crate::header::only;
 use crate::upstream::{Pool, RequestBody, Trailers, UpstreamBody, UpstreamError, UpstreamSettings};
 
 /// The request id, in both directions.
@@ -168,12 +169,8 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 /// W3C Trace Context: one well-formed `traceparent`, or none and no `tracestate` either.
 fn keep_sound_trace_context(headers: &mut HeaderMap) {
-    let mut parents = headers.get_all(TRACEPARENT).iter();
-    let sound = match (parents.next(), parents.next()) {
-        (Some(parent), None) => is_traceparent(parent.as_bytes()),
-        _ => false,
-    };
-    if !sound {
+    let parent = only(headers, &TRACEPARENT);
+    if !parent.is_some_and(|parent| is_traceparent(parent.as_bytes())) {
         headers.remove(TRACEPARENT);
         headers.remove(TRACESTATE);
     }

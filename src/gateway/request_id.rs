@@ -90,9 +90,7 @@ mod tests {
         CredentialForm::new(&CredentialSettings {
             realm: "osir".into(),
             prefix: "osir".into(),
-            peppers: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz")
-                .expect("strong")
-                .into(),
+            peppers: Pepper::of_test(b'z').into(),
             checksum: Checksum::Required,
             cache: CacheSettings {
                 capacity: 1,

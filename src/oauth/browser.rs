@@ -4,17 +4,15 @@
 //! token stops another site from sending a form in the browser's name. Invariant: both are checked
 //! on every form.
 
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::Response;
 use http::header::{COOKIE, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
-use subtle::ConstantTimeEq as _;
 
 use super::OAuthSettings;
 use crate::id::InteractionId;
-use crate::secret::{Digest, Pepper, Peppers, Purpose, random_bytes};
+use crate::secret::{Digest, MacKeys, Peppers, Purpose, random_bytes};
 
 /// `__Host-`: only this host can have set it, over TLS (RFC 6265bis §4.1.3.2).
 pub const COOKIE_NAME: &str = "__Host-pc_int";
@@ -62,21 +60,16 @@ impl Browser {
     }
 
     /// What a form of this browser and interaction has to carry.
-    pub(super) fn form_token(&self, pepper: &Pepper, id: &InteractionId) -> String {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, pepper.derive(Purpose::Forms).as_ref());
-        let mut context = hmac::Context::with_key(&key);
-        context.update(&self.0);
-        context.update(id.as_str().as_bytes());
-        URL_SAFE_NO_PAD.encode(context.sign())
+    pub(super) fn form_token(&self, peppers: &Peppers, id: &InteractionId) -> String {
+        let keys = MacKeys::new(peppers, Purpose::Forms);
+        keys.make(&[&self.0[..], id.as_str().as_bytes()]).to_text()
     }
 
     /// Whether a form carries it, of whichever pepper the page was made under.
     pub(super) fn sent(&self, peppers: &Peppers, id: &InteractionId, token: Option<&str>) -> bool {
-        let is_of = |token: &str, pepper: &Pepper| -> bool {
-            let expected = self.form_token(pepper, id);
-            token.as_bytes().ct_eq(expected.as_bytes()).into()
-        };
-        token.is_some_and(|token| peppers.all().any(|pepper| is_of(token, pepper)))
+        let keys = MacKeys::new(peppers, Purpose::Forms);
+        let of = [&self.0[..], id.as_str().as_bytes()];
+        token.is_some_and(|token| keys.is_text_of(&of, token.as_bytes()))
     }
 }
 
@@ -96,6 +89,7 @@ pub(super) fn is_same_site(headers: &HeaderMap, settings: &OAuthSettings) -> boo
 mod tests {
     use super::*;
     use crate::oauth::server::tests::settings;
+    use crate::secret::Pepper;
 
     #[test]
     fn a_browser_is_known_again_by_its_cookie() {
@@ -118,11 +112,10 @@ mod tests {
 
     #[test]
     fn a_form_token_is_for_one_browser_and_one_interaction() {
-        let pepper = Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong");
+        let pepper = Peppers::from(Pepper::of_test(b'a'));
         let id = |text| InteractionId::parse(text).expect("an id");
         let (one, other) = (Browser::new(), Browser::new());
         let token = one.form_token(&pepper, &id("int_1"));
-        let pepper = Peppers::from(pepper);
         assert!(one.sent(&pepper, &id("int_1"), Some(&token)));
         assert!(!one.sent(&pepper, &id("int_2"), Some(&token)));
         assert!(!other.sent(&pepper, &id("int_1"), Some(&token)));

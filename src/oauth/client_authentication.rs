@@ -13,6 +13,7 @@ use super::form::{Form, decode};
 use super::problem::Problem;
 use super::throttle::Subject;
 use super::{AuthorizationServer, OwnRequest};
+use crate::header::{Repeated, single};
 use crate::id::ClientId;
 use crate::media_type;
 use crate::secret::{Digests, Secret};
@@ -123,8 +124,8 @@ fn is_shown_by(
 fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, Problem> {
     const TWICE: Problem = Problem::InvalidRequest("the client authenticates in two ways at once");
     let (name, secret) = (form.get("client_id"), form.get("client_secret"));
-    let mut fields = headers.get_all(AUTHORIZATION).iter();
-    let Some(field) = fields.next() else {
+    let field = single(headers, &AUTHORIZATION).map_err(|Repeated| TWICE)?;
+    let Some(field) = field else {
         let name = name.ok_or(Problem::InvalidClient)?;
         let name = ClientName(Zeroizing::new(name.to_owned()));
         return Ok(match secret {
@@ -132,7 +133,7 @@ fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, Problem> {
             None => Shown::Name(name),
         });
     };
-    if fields.next().is_some() || secret.is_some() {
+    if secret.is_some() {
         return Err(TWICE);
     }
     let (user, password) = basic(field.as_bytes()).ok_or(Problem::InvalidClient)?;

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use bytes::Bytes;
 use http::{HeaderValue, Response};
 
@@ -18,7 +17,7 @@ use super::{AuthorizationServer, OwnRequest};
 use crate::clock::Timestamp;
 use crate::id::{GrantId, InteractionId};
 use crate::scope::ScopeSet;
-use crate::secret::{Pepper, Purpose, Secret};
+use crate::secret::{Mac, MacKeys, Peppers, Purpose, Secret};
 use crate::store::{
     AdvanceInteraction, ClientKind, ClientRecord, CodeState, Consent, CreateGrant, Decision,
     GrantRecord, GrantStanding, InteractionState, Login, RejectReason,
@@ -144,7 +143,8 @@ pub(super) async fn allow(
     }
     let store = &server.parts.store;
     let now = server.parts.clock.now();
-    let made = Made::now(server, &opened.record.id, login);
+    let parts = &server.parts;
+    let made = Made::now(&parts.peppers, &parts.format, &opened.record.id, login);
     let record = grant_record(server, opened, login, &made, now);
     // Before the decision: a decided interaction has its grant. That it exists is: decided before.
     let (CreateGrant::Created | CreateGrant::Exists) = store.create_grant(record).await?;
@@ -194,10 +194,11 @@ pub(super) async fn same_again(
     login: &Login,
     grant: &GrantId,
 ) -> Result<Ending, Notice> {
-    let made = Made::before(server, &opened.record.id, login, grant);
+    let (parts, id) = (&server.parts, &opened.record.id);
+    let made = Made::before(&parts.peppers, &parts.format, id, login, grant);
     let made = made.ok_or(Notice::Used)?;
-    let now = server.parts.clock.now();
-    let record = server.parts.store.grant(grant).await?;
+    let now = parts.clock.now();
+    let record = parts.store.grant(grant).await?;
     let waiting = record.is_some_and(|record| {
         matches!(record.standing, GrantStanding::Pending) && now < record.code.expires_at
     });
@@ -248,40 +249,40 @@ struct Made {
 }
 
 impl Made {
-    fn now(server: &AuthorizationServer, id: &InteractionId, login: &Login) -> Made {
-        let parts = &server.parts;
-        Made::from(parts.peppers.current(), &parts.format, id, login)
+    fn now(peppers: &Peppers, format: &OpaqueFormat, id: &InteractionId, login: &Login) -> Made {
+        let keys = MacKeys::new(peppers, Purpose::Answers);
+        let [grant, code] = Made::messages(id, login);
+        let (grant, code) = (keys.make(&[&grant]), keys.make(&[&code]));
+        Made::from(format, &grant, &code)
     }
 
     /// What was made when this grant was; `None` where that was under a pepper that is forgotten.
     fn before(
-        server: &AuthorizationServer,
+        peppers: &Peppers,
+        format: &OpaqueFormat,
         id: &InteractionId,
         login: &Login,
         grant: &GrantId,
     ) -> Option<Made> {
-        let parts = &server.parts;
-        let mut made = parts
-            .peppers
-            .all()
-            .map(|pepper| Made::from(pepper, &parts.format, id, login));
-        made.find(|made| made.grant == *grant)
+        let keys = MacKeys::new(peppers, Purpose::Answers);
+        let [of_grant, of_code] = Made::messages(id, login);
+        keys.all(&[&of_grant])
+            .zip(keys.all(&[&of_code]))
+            .map(|(grant, code)| Made::from(format, &grant, &code))
+            .find(|made| made.grant == *grant)
     }
 
-    fn from(pepper: &Pepper, format: &OpaqueFormat, id: &InteractionId, login: &Login) -> Made {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, pepper.derive(Purpose::Answers).as_ref());
-        let bits = |what: &str| {
-            let (subject, time) = (&login.subject, login.auth_time.as_millis());
-            let tag = hmac::sign(&key, format!("{what} {id} {subject} {time}").as_bytes());
-            let mut bits = zeroize::Zeroizing::new([0; 32]);
-            bits.copy_from_slice(tag.as_ref());
-            bits
-        };
-        let mut grant = [0; 16];
-        grant.copy_from_slice(&bits("grant")[..16]);
-        let grant = GrantId::from_bytes(grant);
+    fn messages(id: &InteractionId, login: &Login) -> [Vec<u8>; 2] {
+        let (subject, time) = (&login.subject, login.auth_time.as_millis());
+        ["grant", "code"].map(|what| format!("{what} {id} {subject} {time}").into_bytes())
+    }
+
+    fn from(format: &OpaqueFormat, grant: &Mac, code: &Mac) -> Made {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&grant.as_bytes()[..16]);
+        let grant = GrantId::from_bytes(bytes);
         Made {
-            code: format.mint_code_from(&grant, &bits("code")),
+            code: format.mint_code_from(&grant, code.as_bytes()),
             grant,
         }
     }
@@ -302,10 +303,13 @@ pub(super) fn may_remember(client: &ClientRecord) -> bool {
 mod tests {
     use super::*;
     use crate::id::SubjectId;
+    use crate::secret::Pepper;
 
     #[test]
     fn an_interaction_has_one_code_for_a_user_and_others_have_others() {
-        let pepper = Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong");
+        let (old, new) = (Pepper::of_test(b'a'), Pepper::of_test(b'b'));
+        let peppers = Peppers::from(old.clone());
+        let changed = Peppers::from(new).with_previous(old).expect("two peppers");
         let format = OpaqueFormat::new("osir");
         let made = |id, subject| {
             let id = InteractionId::parse(id).expect("an id");
@@ -317,8 +321,14 @@ mod tests {
                 acr: None,
                 amr: Vec::new(),
             };
-            let made = Made::from(&pepper, &format, &id, &login);
+            let made = Made::now(&peppers, &format, &id, &login);
             assert_eq!(format.grant_of_code(made.code.expose()), Some(made.grant));
+            assert_ne!(Made::now(&changed, &format, &id, &login).grant, made.grant);
+            let again = Made::before(&changed, &format, &id, &login, &made.grant);
+            assert_eq!(
+                again.expect("the pepper before").code.expose(),
+                made.code.expose()
+            );
             (made.grant, made.code.expose().to_owned())
         };
         let one = made("int_1", "usr_1");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! int_0123456789abcdefghijkl . 256 random bits, base64url     the challenge, to the page
-//! HMAC(pepper, interaction), base64url                        the verifier, back with the browser
+//! MAC of the interaction, base64url                           the verifier, back with the browser
 //! ```
 //!
 //! Whoever began the interaction knows the challenge; it opens nothing without the admin API. The
@@ -13,14 +13,12 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::id::InteractionId;
-use crate::secret::{Digest, Pepper, Peppers, Purpose, random_bytes};
+use crate::secret::{Digest, MacKeys, Peppers, Purpose, random_bytes};
 
 /// Names one interaction to the operator's login page.
 #[derive(Clone)]
@@ -81,26 +79,22 @@ impl fmt::Debug for LoginChallenge {
 }
 
 /// What a browser has to bring back. The same each time, so that an answer can be given again.
-pub(super) fn verifier(pepper: &Pepper, id: &InteractionId) -> String {
-    let key = pepper.derive(Purpose::LoginVerifiers);
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_ref());
-    URL_SAFE_NO_PAD.encode(hmac::sign(&key, id.as_str().as_bytes()))
+pub(super) fn verifier(peppers: &Peppers, id: &InteractionId) -> String {
+    let keys = MacKeys::new(peppers, Purpose::LoginVerifiers);
+    keys.make(&[id.as_str().as_bytes()]).to_text()
 }
 
 /// Whether a browser has brought it back, also one that another instance gave while the pepper
 /// changes.
 pub(super) fn is_verified(peppers: &Peppers, id: &InteractionId, sent: Option<&str>) -> bool {
-    let is = |sent: &str, pepper| {
-        sent.as_bytes()
-            .ct_eq(verifier(pepper, id).as_bytes())
-            .into()
-    };
-    sent.is_some_and(|sent| peppers.all().any(|pepper| is(sent, pepper)))
+    let keys = MacKeys::new(peppers, Purpose::LoginVerifiers);
+    sent.is_some_and(|sent| keys.is_text_of(&[id.as_str().as_bytes()], sent.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Pepper;
 
     fn id(text: &str) -> InteractionId {
         InteractionId::parse(text).expect("an id")
@@ -134,11 +128,9 @@ mod tests {
 
     #[test]
     fn a_verifier_is_for_one_interaction_under_one_pepper() {
-        let pepper = |text: &[u8]| Pepper::new(text).expect("strong");
-        let one = pepper(b"0123456789abcdefghijklmnopqrstuvwxyz");
-        let other = pepper(b"zyxwvutsrqponmlkjihgfedcba9876543210");
+        let one = Peppers::from(Pepper::of_test(b'a'));
+        let other = Peppers::from(Pepper::of_test(b'b'));
         let sent = verifier(&one, &id("int_1"));
-        let (one, other) = (Peppers::from(one), Peppers::from(other));
         assert!(is_verified(&one, &id("int_1"), Some(&sent)));
         assert!(!is_verified(&one, &id("int_2"), Some(&sent)));
         assert!(!is_verified(&other, &id("int_1"), Some(&sent)));

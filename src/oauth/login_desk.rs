@@ -221,8 +221,7 @@ impl LoginDesk {
             AnswerLogin::Expired => return Err(LoginError::Expired),
             AnswerLogin::Unknown => return Err(LoginError::Unknown),
         }
-        let peppers = self.tools.peppers();
-        Ok(resume::resume_url(settings, peppers.current(), id))
+        Ok(resume::resume_url(settings, &self.tools.peppers(), id))
     }
 
     /// The login of a challenge. One whose client is gone is gone too.

@@ -163,7 +163,7 @@ fn deny_form(action: &str, token: &str) -> String {
 fn token_field(server: &AuthorizationServer, opened: &Opened) -> String {
     let token = opened
         .browser
-        .form_token(server.parts.peppers.current(), &opened.record.id);
+        .form_token(&server.parts.peppers, &opened.record.id);
     format!(r#"<input type="hidden" name="token" value="{token}">"#)
 }
 

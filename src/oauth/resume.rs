@@ -14,7 +14,7 @@ use super::login_challenge::{is_verified, verifier};
 use super::page::{self, Notice};
 use super::{AuthorizationServer, OAuthSettings, OwnRequest};
 use crate::id::InteractionId;
-use crate::secret::Pepper;
+use crate::secret::Peppers;
 use crate::store::InteractionState;
 
 /// What the browser brings the verifier in.
@@ -55,8 +55,12 @@ async fn resume(
 }
 
 /// Where the operator's page sends the browser: the same for the same interaction.
-pub(super) fn resume_url(settings: &OAuthSettings, pepper: &Pepper, id: &InteractionId) -> String {
+pub(super) fn resume_url(
+    settings: &OAuthSettings,
+    peppers: &Peppers,
+    id: &InteractionId,
+) -> String {
     let (host, path) = (&settings.authorize_host, interaction_path(id));
-    let verifier = verifier(pepper, id);
+    let verifier = verifier(peppers, id);
     format!("https://{host}{path}/resume?{VERIFIER}={verifier}")
 }

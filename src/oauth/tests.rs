@@ -103,9 +103,7 @@ fn credentials() -> CredentialSettings {
     CredentialSettings {
         realm: "osir".into(),
         prefix: "osir".into(),
-        peppers: Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz")
-            .expect("strong")
-            .into(),
+        peppers: Pepper::of_test(b'z').into(),
         checksum: Checksum::Required,
         cache: CacheSettings {
             capacity: 1,

@@ -174,40 +174,40 @@ impl Digests {
 mod tests {
     use super::*;
 
-    fn pepper(last: u8) -> Pepper {
-        let mut bytes = *b"0123456789abcdefghijklmnopqrstuvwxyz";
-        bytes[35] = last;
-        Pepper::new(&bytes).expect("strong")
-    }
-
     fn changing() -> Peppers {
-        let peppers = Peppers::from(pepper(b'b')).with_previous(pepper(b'a'));
-        let peppers = peppers.and_then(|peppers| peppers.with_next(pepper(b'c')));
+        let peppers = Peppers::from(Pepper::of_test(b'b')).with_previous(Pepper::of_test(b'a'));
+        let peppers = peppers.and_then(|peppers| peppers.with_next(Pepper::of_test(b'c')));
         peppers.expect("three")
     }
 
     #[test]
     fn the_three_differ() {
-        let one = || Peppers::from(pepper(b'a'));
-        assert_eq!(one().with_next(pepper(b'a')), Err(SamePepper));
-        assert_eq!(one().with_previous(pepper(b'a')), Err(SamePepper));
-        let two = one().with_previous(pepper(b'b')).expect("two");
-        assert_eq!(two.clone().with_next(pepper(b'b')), Err(SamePepper));
-        assert!(two.with_next(pepper(b'c')).is_ok());
+        let one = || Peppers::from(Pepper::of_test(b'a'));
+        assert_eq!(one().with_next(Pepper::of_test(b'a')), Err(SamePepper));
+        assert_eq!(one().with_previous(Pepper::of_test(b'a')), Err(SamePepper));
+        let two = one().with_previous(Pepper::of_test(b'b')).expect("two");
+        assert_eq!(
+            two.clone().with_next(Pepper::of_test(b'b')),
+            Err(SamePepper)
+        );
+        assert!(two.with_next(Pepper::of_test(b'c')).is_ok());
     }
 
     #[test]
     fn a_secret_is_known_by_each_and_outdated_by_the_one_before_alone() {
         let digests = changing().digests("hush");
         for (last, outdated) in [(b'a', true), (b'b', false), (b'c', false)] {
-            let kept = pepper(last).digest("hush");
+            let kept = Pepper::of_test(last).digest("hush");
             assert_eq!(
                 (digests.contains(&kept), digests.is_outdated(&kept)),
                 (true, outdated)
             );
         }
-        assert_eq!(digests.current(), pepper(b'b').digest("hush"));
-        for kept in [pepper(b'd').digest("hush"), pepper(b'a').digest("hash")] {
+        assert_eq!(digests.current(), Pepper::of_test(b'b').digest("hush"));
+        for kept in [
+            Pepper::of_test(b'd').digest("hush"),
+            Pepper::of_test(b'a').digest("hash"),
+        ] {
             assert!(!digests.contains(&kept) && !digests.is_outdated(&kept));
         }
     }
@@ -215,13 +215,15 @@ mod tests {
     #[test]
     fn peppers_are_the_same_by_what_they_are_and_where_they_stand() {
         assert_eq!(changing(), changing());
-        assert_ne!(changing(), Peppers::from(pepper(b'b')));
-        let swapped = Peppers::from(pepper(b'b')).with_previous(pepper(b'c'));
-        let swapped = swapped.and_then(|peppers| peppers.with_next(pepper(b'a')));
+        assert_ne!(changing(), Peppers::from(Pepper::of_test(b'b')));
+        let swapped = Peppers::from(Pepper::of_test(b'b')).with_previous(Pepper::of_test(b'c'));
+        let swapped = swapped.and_then(|peppers| peppers.with_next(Pepper::of_test(b'a')));
         assert_ne!(Ok(changing()), swapped);
-        assert!(changing().knows(&pepper(b'c')) && !changing().knows(&pepper(b'd')));
+        assert!(
+            changing().knows(&Pepper::of_test(b'c')) && !changing().knows(&Pepper::of_test(b'd'))
+        );
         assert_eq!(
-            format!("{:?}", Peppers::from(pepper(b'a'))),
+            format!("{:?}", Peppers::from(Pepper::of_test(b'a'))),
             "Peppers { current: Pepper(redacted), previous: None, next: None }"
         );
     }

@@ -51,7 +51,8 @@ pub enum DenialKind {
 }
 
 impl DenialKind {
-    const ALL: [DenialKind; 8] = [
+    /// All of them.
+    pub(crate) const ALL: [DenialKind; 8] = [
         DenialKind::Account,
         DenialKind::Client,
         DenialKind::Grant,

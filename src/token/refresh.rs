@@ -12,12 +12,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::id::GrantId;
-use crate::secret::{Digest, Pepper, Peppers, Purpose, Secret, random_bytes};
+use crate::secret::{Digest, Mac, MacKeys, Peppers, Purpose, Secret, random_bytes};
 
 use super::OpaqueFormat;
 use super::base62::{push_base62, read_base62};
@@ -34,9 +33,7 @@ const DIGITS: usize = 72;
 #[derive(Clone)]
 pub struct RefreshTokens {
     format: OpaqueFormat,
-    current: hmac::Key,
-    /// What tokens may carry too, while the pepper changes.
-    others: Vec<hmac::Key>,
+    keys: MacKeys,
 }
 
 /// A refresh token that we gave out.
@@ -59,8 +56,7 @@ impl RefreshTokens {
     pub fn new(format: OpaqueFormat, peppers: &Peppers) -> RefreshTokens {
         RefreshTokens {
             format,
-            current: mac_key(peppers.current()),
-            others: peppers.others().map(mac_key).collect(),
+            keys: MacKeys::new(peppers, Purpose::RefreshTokens),
         }
     }
 
@@ -77,8 +73,8 @@ impl RefreshTokens {
         for (byte, part) in body.iter_mut().zip(parts.into_iter().flatten()) {
             *byte = *part;
         }
-        mac.copy_from_slice(&self.mac(&self.current, body));
-        let mut text = Zeroizing::new(format!("{}{REFRESH_TOKEN}", self.format));
+        mac.copy_from_slice(half(&self.keys.make(&[self.prefix().as_bytes(), body])));
+        let mut text = Zeroizing::new(self.prefix());
         push_base62(&mut text, bytes.as_ref(), DIGITS);
         Secret::new(std::mem::take(&mut *text))
     }
@@ -102,25 +98,18 @@ impl RefreshTokens {
     }
 
     fn is_ours(&self, body: &[u8], mac: &[u8]) -> bool {
-        std::iter::once(&self.current)
-            .chain(&self.others)
-            .any(|key| self.mac(key, body).ct_eq(mac).into())
+        self.keys
+            .all(&[self.prefix().as_bytes(), body])
+            .any(|own| half(&own).ct_eq(mac).into())
     }
 
-    fn mac(&self, key: &hmac::Key, body: &[u8]) -> [u8; MAC] {
-        let mut context = hmac::Context::with_key(key);
-        context.update(format!("{}{REFRESH_TOKEN}", self.format).as_bytes());
-        context.update(body);
-        let whole = context.sign();
-        let mut half = [0; MAC];
-        half.copy_from_slice(&whole.as_ref()[..MAC]);
-        half
+    fn prefix(&self) -> String {
+        format!("{}{REFRESH_TOKEN}", self.format)
     }
 }
 
-fn mac_key(pepper: &Pepper) -> hmac::Key {
-    let key = pepper.derive(Purpose::RefreshTokens);
-    hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())
+fn half(mac: &Mac) -> &[u8] {
+    &mac.as_bytes()[..MAC]
 }
 
 impl RefreshNonce {
@@ -150,15 +139,10 @@ impl fmt::Debug for RefreshTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pepper(last: u8) -> Pepper {
-        let mut bytes = *b"0123456789abcdefghijklmnopqrstuvwxyz";
-        bytes[35] = last;
-        Pepper::new(&bytes).expect("strong")
-    }
+    use crate::secret::Pepper;
 
     fn tokens() -> RefreshTokens {
-        RefreshTokens::new(OpaqueFormat::new("osir"), &pepper(b'z').into())
+        RefreshTokens::new(OpaqueFormat::new("osir"), &Pepper::of_test(b'z').into())
     }
 
     #[test]
@@ -215,8 +199,8 @@ mod tests {
     fn a_token_of_another_version_is_not_read_even_with_a_good_mac() {
         let mut bytes = [0; BYTES];
         bytes[0] = 2;
-        let mac = tokens().mac(&tokens().current, &bytes[..BODY]);
-        bytes[BODY..].copy_from_slice(&mac);
+        let mac = tokens().keys.make(&[b"osir_rt_", &bytes[..BODY]]);
+        bytes[BODY..].copy_from_slice(half(&mac));
         let mut text = "osir_rt_".to_owned();
         push_base62(&mut text, &bytes, DIGITS);
         assert_eq!(tokens().read(&text), None);
@@ -229,16 +213,16 @@ mod tests {
             let tokens = RefreshTokens::new(OpaqueFormat::new("osir"), &peppers.expect("two"));
             tokens.read(token.expose()).is_some()
         };
-        let other = || Peppers::from(pepper(b'y'));
-        assert!(reads(other().with_previous(pepper(b'z'))));
-        assert!(reads(other().with_next(pepper(b'z'))));
-        assert!(!reads(other().with_previous(pepper(b'x'))));
-        assert!(!reads(other().with_next(pepper(b'x'))));
+        let other = || Peppers::from(Pepper::of_test(b'y'));
+        assert!(reads(other().with_previous(Pepper::of_test(b'z'))));
+        assert!(reads(other().with_next(Pepper::of_test(b'z'))));
+        assert!(!reads(other().with_previous(Pepper::of_test(b'x'))));
+        assert!(!reads(other().with_next(Pepper::of_test(b'x'))));
     }
 
     #[test]
     fn another_deployment_with_the_same_pepper_does_not_read_it() {
-        let other = RefreshTokens::new(OpaqueFormat::new("acme"), &pepper(b'z').into());
+        let other = RefreshTokens::new(OpaqueFormat::new("acme"), &Pepper::of_test(b'z').into());
         let token = tokens().mint(&GrantId::random(), 3, &RefreshNonce::random());
         let renamed = token.expose().replace("osir", "acme");
         assert_eq!(other.read(&renamed), None);

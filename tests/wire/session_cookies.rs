@@ -14,7 +14,7 @@ use portcullis::secret::Secret;
 
 use crate::support::{
     Answer, FORBIDDEN, Gateway, REDIS_PASSWORD, RedisServer, Reply, Setup, UNAUTHORIZED, Upstream,
-    eventually,
+    change_pepper, eventually,
 };
 
 const NAME: &str = "__Host-osir_session";
@@ -805,12 +805,7 @@ fn a_page_outlives_a_change_of_the_pepper() {
     let (_, key) = gateway.key(&["domains:read"]);
     let session = login(&gateway, &key);
     let folder = gateway.stop();
-    let pepper = |name: &str| folder.path().join(name);
-    std::fs::rename(pepper("pepper"), pepper("old-pepper")).expect("renamed");
-    crate::support::write_private(
-        &pepper("pepper"),
-        "f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0e",
-    );
+    change_pepper(folder.path());
     setup.credentials = ", previous_pepper: { file: old-pepper }".into();
     let gateway = Gateway::start_in(folder, &setup.yaml());
     assert_eq!(

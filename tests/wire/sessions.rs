@@ -11,7 +11,7 @@ use portcullis::store::{self, Denial, DenialKind, RedisSettings, StoreSettings};
 
 use crate::support::{
     Answer, FORBIDDEN, Gateway, REDIS_PASSWORD, RedisServer, Setup, UNAUTHORIZED, Upstream,
-    eventually,
+    change_pepper, eventually,
 };
 use crate::tokens::Issuer;
 
@@ -618,12 +618,7 @@ fn a_key_and_a_session_outlive_a_change_of_the_pepper() {
     );
     let (token, _) = session(&gateway, &key, &json!({}));
     let folder = gateway.stop();
-    let pepper = |name: &str| folder.path().join(name);
-    std::fs::rename(pepper("pepper"), pepper("old-pepper")).expect("renamed");
-    crate::support::write_private(
-        &pepper("pepper"),
-        "f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0e",
-    );
+    change_pepper(folder.path());
     setup.credentials = ", previous_pepper: { file: old-pepper }".into();
     let gateway = Gateway::start_in(folder, &setup.yaml());
     for _ in 0..200 {

@@ -73,7 +73,7 @@ impl KeyDesk {
         let wish = format!("rotate key\n{id}\n{}", request.request);
         let mint = |bits: &[u8; 32]| self.format.mint_from(OpaqueKind::ApiKey(environment), bits);
         let peppers = self.peppers.load();
-        let minted = mint(&tools::answer(peppers.current(), &wish));
+        let minted = mint(tools::answer(&peppers, &wish).as_bytes());
         let rotation = KeyRotation {
             id: id.clone(),
             digest: peppers.current().digest(minted.secret.expose()),

@@ -6,14 +6,12 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::hmac;
-use zeroize::Zeroizing;
 
 use super::{AUDIT_WAIT, KeyDesk, KeyProblem, check_scopes};
 use crate::clock::{Clock, Timestamp};
 use crate::observe::{AuditEvent, AuditLog};
 use crate::scope::ScopeSet;
-use crate::secret::{Digest, LivePeppers, Pepper, Peppers, Purpose, Secret};
+use crate::secret::{Digest, LivePeppers, Mac, MacKeys, Peppers, Purpose, Secret};
 use crate::store::Store;
 use crate::token::{MintedSecret, OpaqueFormat};
 
@@ -75,7 +73,7 @@ impl DeskTools {
 
     /// A secret that a wish asks for, made of its bits.
     pub fn answer(&self, wish: &str, mint: impl Fn(&[u8; 32]) -> MintedSecret) -> MintedSecret {
-        mint(&answer(self.peppers.load().current(), wish))
+        mint(answer(&self.peppers.load(), wish).as_bytes())
     }
 
     /// The secret that a wish got which was carried out before: the one whose digest is kept.
@@ -98,14 +96,9 @@ impl DeskTools {
     }
 }
 
-/// 256 bits that nobody without the pepper can tell from random ones.
-pub(super) fn answer(pepper: &Pepper, wish: &str) -> Zeroizing<[u8; 32]> {
-    let key = pepper.derive(Purpose::Answers);
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_ref());
-    let tag = hmac::sign(&key, wish.as_bytes());
-    let mut bits = Zeroizing::new([0; 32]);
-    bits.copy_from_slice(tag.as_ref());
-    bits
+/// The bits of what a wish gets.
+pub(super) fn answer(peppers: &Peppers, wish: &str) -> Mac {
+    MacKeys::new(peppers, Purpose::Answers).make(&[wish.as_bytes()])
 }
 
 /// Which pepper made the answer, and which the digest, is not written down: each is tried.
@@ -115,9 +108,9 @@ pub(super) fn answer_again(
     kept: &Digest,
     mint: impl Fn(&[u8; 32]) -> MintedSecret,
 ) -> Option<MintedSecret> {
-    peppers
-        .all()
-        .map(|pepper| mint(&answer(pepper, wish)))
+    MacKeys::new(peppers, Purpose::Answers)
+        .all(&[wish.as_bytes()])
+        .map(|bits| mint(bits.as_bytes()))
         .find(|minted| peppers.digests(minted.secret.expose()).contains(kept))
 }
 

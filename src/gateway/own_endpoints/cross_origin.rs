@@ -13,6 +13,7 @@ use http::{Method, Response, StatusCode};
 
 use super::super::Intake;
 use crate::auth::SessionCookie;
+use crate::header::only;
 
 /// The origin of the page that is to read an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,13 +29,9 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 impl Reader {
     /// `None` is: no page, one of this origin, or one that may not read it.
     pub(super) fn of(headers: &HeaderMap, cookie: Option<&SessionCookie>) -> Option<Reader> {
-        let mut origins = headers.get_all(ORIGIN).iter();
-        match (origins.next(), origins.next()) {
-            (Some(origin), None) if cookie?.trusts(origin.as_bytes()) => {
-                Some(Reader(origin.clone()))
-            }
-            _ => None,
-        }
+        let origin = only(headers, &ORIGIN)?;
+        let trusted = cookie?.trusts(origin.as_bytes());
+        trusted.then(|| Reader(origin.clone()))
     }
 
     /// The answer to the question that a browser asks before a request.

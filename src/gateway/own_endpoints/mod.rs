@@ -1,9 +1,10 @@
 //! Endpoints of the gateway's own, on the API's listener: a request for one of them leaves the path
 //! to the upstreams here.
 //!
-//! Not here: what they do (the desks of [`crate::auth`], [`crate::oauth`]). Invariants: an own endpoint comes before
-//! every route, and the config refuses routes that it would hide; bodies have a size and a time;
-//! the store is called on the control runtime, so what a client began ends also without it.
+//! Not here: what they do (the desks of [`crate::auth`], [`crate::oauth`]). Invariants: an own
+//! endpoint comes before every route, and the config refuses routes that it would hide; bodies have a
+//! size and a time; the store is called on the control runtime, so what a client began ends also
+//! without it.
 
 mod cross_origin;
 mod oauth;
@@ -18,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -30,7 +31,6 @@ use super::record::Record;
 use super::{Intake, Reason, Rejection, Route};
 use crate::auth::Principal;
 use crate::edge::{Malformed, TlsPeer};
-use cross_origin::is_preflight;
 
 /// One of the endpoints.
 #[derive(Debug)]
@@ -105,32 +105,7 @@ impl OwnEndpoint {
     ) -> Result<Response<Bytes>, Rejection> {
         match self.0 {
             Endpoint::OAuth(endpoint) => endpoint.answer(worker, intake, record).await,
-            Endpoint::Sessions(resource) => {
-                let cookie = worker.live().settings().sessions.cookie.as_ref();
-                let reader = Reader::of(&intake.headers, cookie);
-                let answer = match &reader {
-                    Some(reader) if is_preflight(&intake) => {
-                        record.route(worker.live().session_route());
-                        Ok(reader.preflight(resource.allow()))
-                    }
-                    _ => resource.answer(worker, intake, record).await,
-                };
-                let mut answer = match (answer, &reader) {
-                    (Err(rejection), Some(reader)) => Err(rejection.read_by(reader.clone())),
-                    (answer, _) => answer,
-                }?;
-                // Nobody is to keep it, or to take it for a script: it is about credentials.
-                let no_store = HeaderValue::from_static("no-store");
-                answer.headers_mut().insert(CACHE_CONTROL, no_store);
-                let no_sniff = HeaderValue::from_static("nosniff");
-                answer
-                    .headers_mut()
-                    .insert(X_CONTENT_TYPE_OPTIONS, no_sniff);
-                if let Some(reader) = &reader {
-                    reader.admit(answer.headers_mut());
-                }
-                Ok(answer)
-            }
+            Endpoint::Sessions(resource) => resource.answer(worker, intake, record).await,
         }
     }
 }

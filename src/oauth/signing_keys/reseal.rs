@@ -74,15 +74,10 @@ mod tests {
     use crate::secret::Pepper;
     use crate::store::{SigningAlgorithm, SigningKeyState};
 
-    fn pepper(last: u8) -> Pepper {
-        let mut bytes = *b"0123456789abcdefghijklmnopqrstuvwxyz";
-        bytes[35] = last;
-        Pepper::new(&bytes).expect("strong")
-    }
-
     #[test]
     fn a_key_opens_under_each_pepper_and_says_which() {
-        let new = SigningKeyDesk::draft(&pepper(b'a'), SigningAlgorithm::Es256).expect("a key");
+        let new =
+            SigningKeyDesk::draft(&Pepper::of_test(b'a'), SigningAlgorithm::Es256).expect("a key");
         let record = SigningKeyRecord {
             kid: new.kid,
             algorithm: new.algorithm,
@@ -92,12 +87,15 @@ mod tests {
             state: SigningKeyState::Next,
         };
         let under = |peppers: &Peppers| open(&record, peppers).map(|(_, under)| under);
-        let other = || Peppers::from(pepper(b'b'));
+        let other = || Peppers::from(Pepper::of_test(b'b'));
         let (before, after) = (
-            other().with_previous(pepper(b'a')).expect("two"),
-            other().with_next(pepper(b'a')).expect("two"),
+            other().with_previous(Pepper::of_test(b'a')).expect("two"),
+            other().with_next(Pepper::of_test(b'a')).expect("two"),
         );
-        assert_eq!(under(&pepper(b'a').into()), Some(SealedUnder::Current));
+        assert_eq!(
+            under(&Pepper::of_test(b'a').into()),
+            Some(SealedUnder::Current)
+        );
         assert_eq!(under(&before), Some(SealedUnder::Previous));
         assert_eq!(under(&after), Some(SealedUnder::Next));
         assert_eq!(under(&other()), None);

@@ -136,7 +136,7 @@ mod tests {
 
         /// As an operator's rotation does.
         async fn publish(&self, algorithm: SigningAlgorithm) {
-            let new = SigningKeyDesk::draft(&pepper(), algorithm).expect("a key");
+            let new = SigningKeyDesk::draft(&Pepper::of_test(b'z'), algorithm).expect("a key");
             let published = self.store.publish_signing_key(new, self.clock.now()).await;
             assert_eq!(
                 published.expect("the store is there"),
@@ -155,14 +155,10 @@ mod tests {
         crate::store::open(&settings, clock, &Metrics::new()).expect("a store")
     }
 
-    fn pepper() -> Pepper {
-        Pepper::new(b"0123456789abcdefghijklmnopqrstuvwxyz").expect("strong")
-    }
-
     fn instance(store: &Arc<dyn Store>, clock: &Clock) -> Arc<SigningKeys> {
         let (store, clock) = (Arc::clone(store), clock.clone());
         let control = Handle::current();
-        let peppers = LivePeppers::new(pepper().into());
+        let peppers = LivePeppers::new(Pepper::of_test(b'z').into());
         Arc::new(SigningKeys::new(store, peppers, clock, control))
     }
 

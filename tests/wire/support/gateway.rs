@@ -95,7 +95,17 @@ fn prepare(folder: &Path) {
     write_private(&folder.join("admin-token"), ADMIN_TOKEN);
 }
 
-pub fn write_private(path: &Path, text: &str) {
+/// Puts another pepper in the place of a stopped gateway's; the one before is `old-pepper` then.
+pub fn change_pepper(folder: &Path) {
+    let pepper = folder.join("pepper");
+    std::fs::rename(&pepper, folder.join("old-pepper")).expect("renamed");
+    write_private(
+        &pepper,
+        "f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0e",
+    );
+}
+
+fn write_private(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::write(path, text).expect("writable");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
