@@ -11,7 +11,7 @@ use super::metadata::Documents;
 use super::page::Notice;
 use super::throttle::Throttle;
 use super::{
-    Endpoint, OAuthSettings, Own, OwnRequest, Passwords, Places, ProtectedResource, SigningKeys,
+    Endpoint, Found, OAuthSettings, OwnRequest, Passwords, Places, ProtectedResource, SigningKeys,
     answer, authorize, client_authentication, decision, interaction, introspect, login, metadata,
     page, resume, revoke, token,
 };
@@ -113,9 +113,9 @@ impl AuthorizationServer {
         }
     }
 
-    /// Whether a request is for this server. `host` is lower case and without port, `path`
-    /// canonical.
-    pub fn endpoint(&self, host: &str, path: &str) -> Option<Own> {
+    /// Whether a request is for this server, and which of its endpoints. `host` is lower case and
+    /// without port, `path` canonical.
+    pub fn find(&self, host: &str, path: &str) -> Option<Found> {
         self.places.find(host, path)
     }
 
