@@ -22,6 +22,7 @@ mod protected_resource;
 mod server;
 mod form;
 mod answer;
+mod audit;
 mod problem;
 mod client_authentication;
 mod token;

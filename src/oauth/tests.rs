@@ -86,6 +86,7 @@ fn server(store: &Arc<dyn Store>, clock: &Clock, metrics: &Arc<Metrics>) -> Auth
         clock.clone(),
         &credentials,
         control.clone(),
+        None,
     );
     let tokens = AccessTokens::new(&[], clock.clone(), metrics, &control, 1);
     let revocation = Arc::new(Revocation::new(&credentials.cache, &[]));

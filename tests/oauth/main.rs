@@ -32,4 +32,5 @@ mod rules_resource;
 mod races;
 mod abuse;
 mod misplaced;
+mod audit;
 mod leaks;
