@@ -4,6 +4,7 @@
 //! `cargo bench --bench auth`
 
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue};
@@ -14,6 +15,9 @@ use portcullis::scope::ScopeSet;
 use portcullis::token::{OpaqueFormat, OpaqueKind};
 
 mod fixture;
+
+/// Where requests are from.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn parts(criterion: &mut Criterion) {
     let format = OpaqueFormat::new("osir");
@@ -48,7 +52,7 @@ fn cached_key(criterion: &mut Criterion) {
     criterion.bench_function("authenticate a cached key", |bench| {
         bench.iter(|| {
             let credential = Credential::extract(&headers, authenticator.form()).expect("one key");
-            let verdict = runtime.block_on(authenticator.authenticate(credential));
+            let verdict = runtime.block_on(authenticator.authenticate(credential, HERE));
             black_box(verdict.expect("a good key"))
         });
     });

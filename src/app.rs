@@ -151,6 +151,7 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         handle.clone(),
         clock.clone(),
         Arc::clone(&metrics),
+        audit.clone(),
     )
     .await?;
     let desk = Arc::new(KeyDesk::new(KeyDeskParts {
@@ -171,10 +172,9 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         control: handle,
         clock,
     };
-    let config_path = config_path.to_owned();
     Ok(Built {
         config,
-        config_path,
+        config_path: config_path.to_owned(),
         edge,
         gateway,
         source,

@@ -18,18 +18,18 @@ use crate::config::Config;
 use crate::edge::Edge;
 use crate::gateway::Live;
 use crate::oauth::{AuthorizationServer, OAuthParts};
-use crate::observe::Metrics;
+use crate::observe::{AuditLog, Metrics};
 use crate::policy::{self, ExplainRequest};
 use crate::secret::Peppers;
 use crate::store::Store;
 
-/// What is done about the keys of the authorization server.
-#[derive(Clone, Copy, Debug)]
-enum SigningKeyUse {
-    /// They are read now and again, and the one that is missing is made.
-    Keep,
-    /// They are read once.
-    Look,
+/// What a policy is for, and so what is done about the keys of the authorization server.
+enum Purpose {
+    /// For `explain`: they are read once.
+    Explain,
+    /// For requests, which leave audit lines: they are read now and again, and the one that is
+    /// missing is made.
+    Serve(AuditLog),
 }
 
 /// Makes live policies that share one set of credentials.
@@ -49,8 +49,10 @@ impl PolicySource {
         control: Handle,
         clock: Clock,
         metrics: Arc<Metrics>,
+        audit: AuditLog,
     ) -> Result<(PolicySource, Live, Follower), AppError> {
-        PolicySource::open(config, store, control, clock, metrics, SigningKeyUse::Keep).await
+        let purpose = Purpose::Serve(audit);
+        PolicySource::open(config, store, control, clock, metrics, purpose).await
     }
 
     async fn open(
@@ -59,19 +61,25 @@ impl PolicySource {
         control: Handle,
         clock: Clock,
         metrics: Arc<Metrics>,
-        keys: SigningKeyUse,
+        purpose: Purpose,
     ) -> Result<(PolicySource, Live, Follower), AppError> {
         let credentials = &config.credentials;
+        let audit = match purpose {
+            Purpose::Explain => None,
+            Purpose::Serve(audit) => Some(audit),
+        };
+        let serves = audit.is_some();
         let oauth = OAuthParts::new(
             Arc::clone(store),
             clock.clone(),
             credentials,
             control.clone(),
+            audit,
         );
         if let Some(settings) = &config.oauth {
-            match keys {
-                SigningKeyUse::Keep => oauth.signing_keys().start(settings.algorithm).await,
-                SigningKeyUse::Look => oauth.signing_keys().look().await,
+            match serves {
+                true => oauth.signing_keys().start(settings.algorithm).await,
+                false => oauth.signing_keys().look().await,
             }
         }
         let tokens = access_tokens(config, &oauth, &clock, &metrics, &control).await?;
@@ -185,7 +193,7 @@ pub async fn explain_offline(config: &Config, request: &ExplainRequest) -> Resul
     let store = crate::store::open(&config.store, &clock, &metrics)?;
     let control = Handle::current();
     let (source, live, follower) =
-        PolicySource::open(config, &store, control, clock, metrics, SigningKeyUse::Look).await?;
+        PolicySource::open(config, &store, control, clock, metrics, Purpose::Explain).await?;
     let following = tokio::spawn(follower.run());
     wait_until_fresh(&source, Duration::from_secs(2)).await;
     let explanation = policy::explain(&live, |host| edge.covers(host), request).await;

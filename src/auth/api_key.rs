@@ -139,11 +139,12 @@ impl ApiKeys {
         } else if not_before.is_some_and(|beginning| now < beginning) {
             Refusal::NotYetValid
         } else {
-            if occasion == Occasion::Use {
+            let principal = Principal::new(Arc::clone(&key.identity));
+            if occasion.is_use_of(&principal) {
                 self.witness
                     .note(&key.sight, key.digest, now, SIGHT, expires_at);
             }
-            return Ok(Principal::new(Arc::clone(&key.identity)));
+            return Ok(principal);
         };
         Err(Failure::Refused(refusal))
     }

@@ -1,5 +1,6 @@
 //! One credential in, one principal or the reason why not out.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -117,10 +118,15 @@ impl Authenticator {
         &self.revocation
     }
 
-    /// Whose credential this is. Counted.
-    pub async fn authenticate(&self, credential: Credential<'_>) -> Result<Principal, Failure> {
+    /// Whose credential this is that a request from `client` shows. Counted. Whether it may be used
+    /// from there is for whoever asks to check; only if so is it a use that moves "last seen".
+    pub async fn authenticate(
+        &self,
+        credential: Credential<'_>,
+        client: IpAddr,
+    ) -> Result<Principal, Failure> {
         let kind = credential.kind();
-        let verdict = self.verify(credential, Occasion::Use).await;
+        let verdict = self.verify(credential, Occasion::Use(client)).await;
         self.tally.count(kind, &verdict);
         verdict
     }

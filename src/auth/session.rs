@@ -146,13 +146,14 @@ impl Sessions {
         } else if session.is_idle(now) {
             Refusal::Idle
         } else {
-            if occasion == Occasion::Use {
+            let principal = Principal::new(Arc::clone(identity));
+            if occasion.is_use_of(&principal) {
                 session.sight.raise(now);
                 let until = identity.expires_at;
                 self.witness
                     .note(&session.sight, session.digest, now, SIGHT, until);
             }
-            return Ok(Principal::new(Arc::clone(identity)));
+            return Ok(principal);
         };
         Err(Failure::Refused(refusal))
     }

@@ -96,10 +96,11 @@ impl SessionCookie {
         sensitive(&format!("{}=; {ATTRIBUTES}; Max-Age=0", self.name))
     }
 
-    /// Takes the cookie and the CSRF token out of a request.
+    /// Takes the cookie and the CSRF token out of a request, and with it each pair that some server
+    /// would find the cookie in.
     pub fn strip_request(&self, headers: &mut HeaderMap) {
         headers.remove(X_CSRF_TOKEN);
-        let is_own = |pair: &[u8]| self.value_in(pair).is_some();
+        let is_own = |pair: &[u8]| self.value_in(pair).is_some() || self.is_hidden_in(pair);
         let own = |field: &HeaderValue| pairs(field.as_bytes()).any(is_own);
         if !headers.get_all(COOKIE).iter().any(own) {
             return;
@@ -154,7 +155,26 @@ impl SessionCookie {
         (name.trim_ascii_end() == self.name.as_bytes())
             .then(|| value.strip_prefix(b"=").unwrap_or_default().trim_ascii())
     }
+
+    /// Whether a pair has the cookie in its value. Some servers end a pair also at white space
+    /// (Python's `SimpleCookie`) or at a comma (RFC 2109 §4.1), and read one behind it. Whatever
+    /// no cookie's name has, may be such an end; an honest value has none with this name behind.
+    fn is_hidden_in(&self, pair: &[u8]) -> bool {
+        let name = self.name.as_bytes();
+        let ends_a_pair = |byte: u8| !(byte.is_ascii_alphanumeric() || TOKEN.contains(&byte));
+        let mut places = pair.windows(name.len()).enumerate();
+        places.any(|(start, window)| {
+            let before = start.checked_sub(1).and_then(|before| pair.get(before));
+            let after = pair.get(start + name.len()..).unwrap_or_default();
+            window == name
+                && before.is_some_and(|byte| ends_a_pair(*byte))
+                && after.trim_ascii_start().starts_with(b"=")
+        })
+    }
 }
+
+/// What a token (RFC 9110 §5.6.2) has besides letters and digits; and `=`, behind which is a value.
+const TOKEN: &[u8] = b"!#$%&'*+-.^_`|~=";
 
 /// RFC 6265 §4.2.1, read as servers do: white space around a pair is free, and a semicolon ends it
 /// also within quotes.
@@ -227,6 +247,42 @@ mod tests {
             ]),
             ["a=1", "b=2; c"]
         );
+    }
+
+    #[test]
+    fn a_pair_that_some_server_finds_the_cookie_in_goes_with_it() {
+        for (before, after) in [
+            // Python's `SimpleCookie` reads each of these two as two cookies.
+            ("a=1 __Host-osir_session=x", None),
+            ("b=2; a=1\t__Host-osir_session = x; c=3", Some("b=2; c=3")),
+            // RFC 2109's comma, and a quoted value.
+            ("a=1,__Host-osir_session=x; c=3", Some("c=3")),
+            ("a=\"1\"__Host-osir_session=x; c=3", Some("c=3")),
+            ("$Version=1, __Host-osir_session=x", None),
+            ("a __Host-osir_session=x;c=3", Some("c=3")),
+            // Nobody reads these as the cookie.
+            (
+                "a=1 __Host-osir_sessions=x",
+                Some("a=1 __Host-osir_sessions=x"),
+            ),
+            (
+                "a=1 my__Host-osir_session=x",
+                Some("a=1 my__Host-osir_session=x"),
+            ),
+            ("a=1 __Host-osir_session", Some("a=1 __Host-osir_session")),
+            ("a=__Host-osir_session=x", Some("a=__Host-osir_session=x")),
+        ] {
+            let after: Vec<&str> = after.into_iter().collect();
+            assert_eq!(stripped(&[before]), after, "{before}");
+        }
+        let mut headers = HeaderMap::new();
+        let no_break_space = b"a=1\xa0__Host-osir_session=x; b";
+        headers.insert(
+            COOKIE,
+            HeaderValue::from_bytes(no_break_space).expect("bytes"),
+        );
+        cookie().strip_request(&mut headers);
+        assert_eq!(headers[COOKIE].as_bytes(), b"b");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::Principal;
 use crate::clock::Timestamp;
 use crate::secret::Digest;
 use crate::store::{Store, Touch};
@@ -33,8 +35,19 @@ struct Moments {
 pub(super) enum Occasion {
     /// An operator or the authorization server asks about it: it is not seen.
     Inquiry,
-    /// A request shows it.
-    Use,
+    /// A request from this address shows it: it is seen if it may be used from there.
+    Use(IpAddr),
+}
+
+impl Occasion {
+    /// Whether it is seen. Whoever shows a credential from where it may not be used, keeps no
+    /// session from going idle and no key looking alive.
+    pub(super) fn is_use_of(self, principal: &Principal) -> bool {
+        match self {
+            Occasion::Inquiry => false,
+            Occasion::Use(from) => principal.allows_address(from),
+        }
+    }
 }
 
 /// Takes down what is seen.

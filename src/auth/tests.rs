@@ -1,5 +1,6 @@
 //! The room as a whole: an authenticator with its follower over a scripted store, in paused time.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ use super::*;
 
 mod sessions;
 
+/// Where requests are from.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
 const UNKNOWN: Failure = Failure::Refused(Refusal::Unknown);
 const REVOKED: Failure = Failure::Refused(Refusal::Revoked);
@@ -87,7 +90,7 @@ impl Room {
 
     async fn verdict(&self, text: &str) -> Result<Principal, Failure> {
         let credential = Credential::read(text, self.authenticator.form());
-        self.authenticator.authenticate(credential).await
+        self.authenticator.authenticate(credential, HERE).await
     }
 
     async fn failure(&self, text: &str) -> Option<Failure> {
@@ -99,7 +102,7 @@ impl Room {
         let (authenticator, text) = (Arc::clone(&self.authenticator), text.to_owned());
         tokio::spawn(async move {
             let credential = Credential::read(&text, authenticator.form());
-            authenticator.authenticate(credential).await
+            authenticator.authenticate(credential, HERE).await
         })
     }
 
@@ -324,7 +327,10 @@ async fn garbage_is_refused_without_a_look_up_also_when_the_store_is_down() {
 #[tokio::test(start_paused = true)]
 async fn no_credential_is_absent_and_a_session_is_unknown() {
     let room = Room::open().await;
-    let absent = room.authenticator.authenticate(Credential::Absent).await;
+    let absent = room
+        .authenticator
+        .authenticate(Credential::Absent, HERE)
+        .await;
     assert_eq!(absent.err(), Some(Failure::Absent));
     assert_eq!(room.store.lookup_count(), 0);
     let session = OpaqueFormat::new("osir").mint(OpaqueKind::Session);

@@ -1,11 +1,12 @@
 //! Routes that the authorization server's endpoints hide: those come before every route. (What the
 //! session endpoints hide, [`super::sessions`] reports.)
 //!
-//! Invariant: on none of its hosts is a route only for requests that an endpoint takes; nobody could
-//! reach its upstream there. A broader route (`prefix: /`) stays: the endpoints are taken out of it.
+//! Invariant: on none of its hosts is a route only for requests that are the server's, be there an
+//! endpoint or nothing; nobody could reach its upstream there. A broader route (`prefix: /`) stays:
+//! what is the server's is taken out of it.
 
 use crate::gateway::{PathPattern, RouteSettings};
-use crate::oauth::{OAuthSettings, Places};
+use crate::oauth::{Found, OAuthSettings, Places};
 
 use super::field::Section;
 use super::report::quoted;
@@ -37,16 +38,16 @@ pub(super) fn report(
 /// A host of the route on which requests for it are the authorization server's.
 fn hidden_on(route: &RouteSettings, places: &Places) -> Option<String> {
     let requests = requests(&route.pattern);
-    let is_hidden = |host: &&str| {
-        requests
-            .iter()
-            .any(|path| places.find(host, path).is_some())
-    };
+    let found = |host: &str| requests.iter().find_map(|path| places.find(host, path));
     let hosts: Vec<&str> = match route.hosts.is_empty() {
         true => places.iter().map(|place| place.host.as_str()).collect(),
         false => route.hosts.iter().map(String::as_str).collect(),
     };
-    hosts.into_iter().find(is_hidden).map(str::to_owned)
+    // Where an endpoint is tells more than where it is missed.
+    let is_there = |host: &&&str| matches!(found(host), Some(Found::Endpoint(_)));
+    let hidden = hosts.iter().find(is_there);
+    let hidden = hidden.or_else(|| hosts.iter().find(|host| found(host).is_some()));
+    hidden.map(|host| (*host).to_owned())
 }
 
 /// Paths that a route is for: the pattern itself, and one beneath a prefix, with an id in the place

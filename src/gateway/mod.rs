@@ -195,7 +195,11 @@ async fn authenticate(
         }
         rejection
     })?;
-    match live.authenticator().authenticate(credential).await {
+    match live
+        .authenticator()
+        .authenticate(credential, intake.client())
+        .await
+    {
         Ok(principal) => {
             record.caller(&principal);
             Ok(Caller::Known(principal))

@@ -5,21 +5,25 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::AuthorizationServer;
 use super::authorization_request::is_pkce_text;
 use super::form::Form;
 use super::issue::{Issuance, Issued};
 use super::problem::Problem;
 use super::token::{present_scopes, resource};
+use super::{AuthorizationServer, OwnRequest};
+use crate::clock::Timestamp;
+use crate::observe::AuditAction;
 use crate::secret::Digest;
 use crate::store::{
-    ClientRecord, GrantRecord, GrantType, NewRefresh, Redeem, RedeemCode, RevocationReason,
+    ClientRecord, GrantRecord, GrantStanding, GrantType, NewRefresh, Redeem, RedeemCode,
+    RevocationReason,
 };
 use crate::token::RefreshNonce;
 
 /// Redeems a code.
 pub(super) async fn redeem(
     server: &AuthorizationServer,
+    asking: &OwnRequest,
     form: &Form,
     client: &ClientRecord,
 ) -> Result<Issued, Problem> {
@@ -54,7 +58,14 @@ pub(super) async fn redeem(
         }),
         at: parts.clock.now(),
     };
-    let grant = redeemed(parts.store.redeem_code(request).await?)?;
+    let at = request.at;
+    let outcome = parts.store.redeem_code(request).await?;
+    if let Redeem::Replayed(grant) = &outcome
+        && is_revoked_now(grant, at)
+    {
+        server.tell_reuse(AuditAction::CodeReplay, asking, grant);
+    }
+    let grant = redeemed(outcome)?;
     end_if_disabled(server, &grant).await?;
     let access = Issuance::of_grant(&grant, asked, scopes);
     let refresh = grant.refresh.as_ref().map(|state| {
@@ -95,6 +106,11 @@ fn redeemed(outcome: Redeem) -> Result<Box<GrantRecord>, Problem> {
         | Redeem::Revoked
         | Redeem::Unknown => Err(Problem::InvalidGrant),
     }
+}
+
+/// Whether this replay has revoked the grant: what is replayed again and again is told once.
+fn is_revoked_now(grant: &GrantRecord, now: Timestamp) -> bool {
+    matches!(grant.standing, GrantStanding::Revoked { at, why: RevocationReason::CodeReplayed } if at == now)
 }
 
 /// RFC 8707 §2.2: what was granted, or all of it.

@@ -41,8 +41,10 @@ pub(super) async fn answer(server: &AuthorizationServer, request: &OwnRequest) -
         Err(notice) => return page::notice(&server.settings.realm, notice),
     };
     let ending = match (form.get("decision"), &opened.record.state) {
-        (Some("deny"), _) => deny(server, &opened).await,
-        (Some("allow"), InteractionState::LoggedIn(login)) => allow(server, &opened, login).await,
+        (Some("deny"), _) => deny(server, request, &opened).await,
+        (Some("allow"), InteractionState::LoggedIn(login)) => {
+            allow(server, request, &opened, login).await
+        }
         // The second of two clicks.
         (Some("allow"), InteractionState::Allowed { login, grant, .. }) => {
             same_again(server, &opened, login, grant).await
@@ -67,7 +69,7 @@ pub(super) async fn go_on(
     let response = match needs_consent(server, &opened, login).await {
         Ok(true) => to_page(request, &opened.record.id),
         Ok(false) => {
-            let ending = allow(server, &opened, login).await;
+            let ending = allow(server, request, &opened, login).await;
             end(server, request, &opened, ending)
         }
         Err(notice) => end(server, request, &opened, Err(notice)),
@@ -108,11 +110,18 @@ pub(super) fn end(
     }
 }
 
-async fn deny(server: &AuthorizationServer, opened: &Opened) -> Result<Ending, Notice> {
+async fn deny(
+    server: &AuthorizationServer,
+    request: &OwnRequest,
+    opened: &Opened,
+) -> Result<Ending, Notice> {
     let (id, now) = (&opened.record.id, server.parts.clock.now());
     let store = &server.parts.store;
     match store.decide_interaction(id, Decision::Deny, now).await? {
-        AdvanceInteraction::Advanced(_) => Ok(Ending::Denied),
+        AdvanceInteraction::Advanced(_) => {
+            server.tell_denial(request, opened);
+            Ok(Ending::Denied)
+        }
         AdvanceInteraction::AlreadyDecided(record) => match record.state {
             InteractionState::Denied => Ok(Ending::Denied),
             _ => Err(Notice::Used),
@@ -134,12 +143,13 @@ pub(super) fn granted(opened: &Opened, login: &Login) -> ScopeSet {
 /// Makes the grant and its code, and decides the interaction.
 pub(super) async fn allow(
     server: &AuthorizationServer,
+    request: &OwnRequest,
     opened: &Opened,
     login: &Login,
 ) -> Result<Ending, Notice> {
     let scopes = granted(opened, login);
     if scopes.is_empty() {
-        return deny(server, opened).await;
+        return deny(server, request, opened).await;
     }
     let store = &server.parts.store;
     let now = server.parts.clock.now();
@@ -157,6 +167,7 @@ pub(super) async fn allow(
         .await?
     {
         AdvanceInteraction::Advanced(_) => {
+            server.tell_consent(request, opened, login, (&made.grant, scopes.clone()));
             remember(server, opened, login, scopes).await;
             Ok(Ending::Code(made.code))
         }

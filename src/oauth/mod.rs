@@ -1,7 +1,7 @@
 //! The authorization server behind the gateway's own endpoints (RFC 6749 with RFC 7636, 7009,
 //! 7662, 8414, 8707, 9068, 9207 and 9728).
 //!
-//! One file an endpoint or grant. [`AuthorizationServer::endpoint`] says whether a request is for
+//! One file an endpoint or grant. [`AuthorizationServer::find`] says whether a request is for
 //! one of them; the gateway then hands the whole request over and gets the whole answer. Not here:
 //! what a verified token may do ([`crate::gateway`]) and what is atomic ([`crate::store`]).
 //! Invariants: only a `RegisteredRedirect`, or the configured login page, becomes a `Location` outside
@@ -22,6 +22,7 @@ mod protected_resource;
 mod server;
 mod form;
 mod answer;
+mod audit;
 mod problem;
 mod client_authentication;
 mod token;
@@ -59,7 +60,7 @@ pub use login_challenge::{InvalidLoginChallenge, LoginChallenge};
 pub use login_desk::{LoginDesk, LoginError, LoginProblem, LoginRequest, LoginStanding};
 pub use login_mode::{InvalidLoginPage, LoginMode, LoginPage};
 pub use password::{HashedPassword, Passwords};
-pub use place::{Place, Places};
+pub use place::{Found, Place, Places};
 pub use protected_resource::ProtectedResource;
 pub use redirect::redirect_fault;
 pub use registry::{

@@ -1,7 +1,8 @@
 //! Where the endpoints are: the one table by which requests find them, and which operators see.
 //!
-//! Not here: what they do. Invariant: a request is for an endpoint if and only if a [`Place`] of
-//! this table is its host and path.
+//! Not here: what they do. Invariants: a request is for an endpoint if and only if a [`Place`] of
+//! this table is its host and path; what was meant for one and misses it by its host or a slash is
+//! nobody's, so that no upstream ever gets a client's secret or a user's password.
 
 use super::OAuthSettings;
 use super::endpoint::{
@@ -27,33 +28,65 @@ pub struct Place {
 
 /// Where all endpoints of one authorization server are.
 #[derive(Clone, Debug)]
-pub struct Places(Vec<Place>);
+pub struct Places {
+    all: Vec<Place>,
+    /// Where browsers go and where clients call.
+    hosts: [String; 2],
+}
+
+/// What is at a host and path that belong to the authorization server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// One of its endpoints.
+    Endpoint(Own),
+    /// Nothing, and it is no route's either.
+    Nothing,
+}
 
 impl Places {
     /// Of these settings.
     pub fn new(settings: &OAuthSettings) -> Places {
         let all = Endpoint::ALL.into_iter();
-        Places(all.flat_map(|endpoint| endpoint.places(settings)).collect())
+        Places {
+            all: all.flat_map(|endpoint| endpoint.places(settings)).collect(),
+            hosts: [&settings.authorize_host, &settings.token_host].map(|host| host_of(host)),
+        }
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Place> {
-        self.0.iter()
+        self.all.iter()
     }
 
-    /// The endpoint of a host, lower case and without port, and a canonical path.
-    pub fn find(&self, host: &str, path: &str) -> Option<Own> {
+    /// What is at a host, lower case and without port, and a canonical path; `None` is: whatever
+    /// routes there are for it.
+    pub fn find(&self, host: &str, path: &str) -> Option<Found> {
         // Whatever is not ours is told by its first segment.
         if !path.starts_with("/oauth/") && !path.starts_with("/.well-known/oauth-") {
             return None;
         }
         let mut here = self.iter().filter(|place| place.host == host);
-        here.find_map(|place| place.own(path))
+        let found = here.find_map(|place| place.own(path));
+        let is_reserved = || self.hosts.iter().any(|own| own == host) && self.reserves(path);
+        found
+            .map(Found::Endpoint)
+            .or_else(|| is_reserved().then_some(Found::Nothing))
     }
 
-    /// The endpoint of a canonical path on any host: the first, if hosts differ about it.
-    pub fn find_on_any_host(&self, path: &str) -> Option<Own> {
-        self.iter().find_map(|place| place.own(path))
+    /// The same on any host: the first endpoint, if hosts differ about it.
+    pub fn find_on_any_host(&self, path: &str) -> Option<Found> {
+        let found = self.iter().find_map(|place| place.own(path));
+        found
+            .map(Found::Endpoint)
+            .or_else(|| self.reserves(path).then_some(Found::Nothing))
+    }
+
+    /// Whether a path is the server's on its two hosts, whichever of its endpoints is where: each
+    /// endpoint's own, also with slashes after it, and all beneath which its pages are.
+    fn reserves(&self, path: &str) -> bool {
+        let bare = |path: &'_ str| path.trim_end_matches('/').to_owned();
+        let path_is = |place: &Place| bare(&place.path) == bare(path);
+        path.starts_with(INTERACTION) || self.iter().any(path_is)
     }
 
     /// Where an endpoint that was found is.
@@ -169,20 +202,25 @@ mod tests {
     use crate::oauth::endpoint::resource_metadata_url;
     use crate::oauth::server::tests::settings;
 
-    fn found(host: &str, path: &str) -> Option<&'static str> {
-        let own = Places::new(&settings()).find(host, path);
-        own.map(|own| own.endpoint.label())
+    const NOTHING: Option<&str> = Some("nothing");
+
+    fn found(places: &Places, host: &str, path: &str) -> Option<&'static str> {
+        places.find(host, path).map(|found| match found {
+            Found::Endpoint(own) => own.endpoint.label(),
+            Found::Nothing => "nothing",
+        })
     }
 
     #[test]
-    fn an_endpoint_is_found_on_its_own_host_only() {
+    fn an_endpoint_is_found_on_its_own_host_only_and_what_misses_it_is_nobodys() {
+        let places = Places::new(&settings());
         for (host, path, endpoint) in [
             ("osir.com", "/oauth/authorize", Some("own:oauth-authorize")),
-            ("api.osir.com", "/oauth/authorize", None),
+            ("api.osir.com", "/oauth/authorize", NOTHING),
             ("api.osir.com", "/oauth/token", Some("own:oauth-token")),
-            ("osir.com", "/oauth/token", None),
+            ("osir.com", "/oauth/token", NOTHING),
             ("api.osir.com", "/oauth/tokens", None),
-            ("api.osir.com", "/oauth/token/", None),
+            ("api.osir.com", "/oauth/token/", NOTHING),
             ("api.osir.com", "/v1/domains", None),
             (
                 "osir.com",
@@ -199,11 +237,11 @@ mod tests {
                 "/oauth/interaction/int_1/resume",
                 Some("own:oauth-resume"),
             ),
-            ("api.osir.com", "/oauth/interaction/int_1/resume", None),
-            ("osir.com", "/oauth/interaction/int_1/x", None),
-            ("osir.com", "/oauth/interaction/int_1/login/x", None),
-            ("osir.com", "/oauth/interaction/", None),
-            ("osir.com", "/oauth/interaction//login", None),
+            ("api.osir.com", "/oauth/interaction/int_1/resume", NOTHING),
+            ("osir.com", "/oauth/interaction/int_1/x", NOTHING),
+            ("osir.com", "/oauth/interaction/int_1/login/x", NOTHING),
+            ("osir.com", "/oauth/interaction/", NOTHING),
+            ("osir.com", "/oauth/interaction//login", NOTHING),
             (
                 "osir.com",
                 "/.well-known/oauth-authorization-server",
@@ -217,7 +255,7 @@ mod tests {
             (
                 "api.osir.com",
                 "/.well-known/oauth-authorization-server",
-                None,
+                NOTHING,
             ),
             (
                 "api.osir.com",
@@ -229,9 +267,17 @@ mod tests {
                 "/.well-known/oauth-protected-resource/",
                 Some("own:oauth-resource-metadata"),
             ),
-            ("osir.com", "/.well-known/oauth-protected-resource", None),
+            ("osir.com", "/.well-known/oauth-protected-resource", NOTHING),
+            ("osir.com", "/oauth/revoke/", NOTHING),
+            ("osir.com", "/oauth/authorize//", NOTHING),
+            ("api.osir.com", "/oauth/interaction/int_1", NOTHING),
+            ("api.osir.com", "/oauth/interaction", None),
+            ("api.osir.com", "/oauth/token/x", None),
+            // Hosts that are neither.
+            ("other.example", "/oauth/token", None),
+            ("other.example", "/oauth/interaction/x", None),
         ] {
-            assert_eq!(found(host, path), endpoint, "{host}{path}");
+            assert_eq!(found(&places, host, path), endpoint, "{host}{path}");
         }
     }
 
@@ -241,7 +287,7 @@ mod tests {
         settings.issuer = "https://osir.com/tenant".into();
         settings.resources = vec!["https://api.osir.com/mcp".into()];
         let places = Places::new(&settings);
-        let label = |host, path| places.find(host, path).map(|own| own.endpoint.label());
+        let label = |host, path| found(&places, host, path);
         let metadata = "/.well-known/oauth-authorization-server/tenant";
         assert_eq!(label("osir.com", metadata), Some("own:oauth-metadata"));
         let resource = "/.well-known/oauth-protected-resource/mcp";
@@ -266,9 +312,17 @@ mod tests {
         }
         for place in places.iter() {
             let path = place.path.replace(Place::PARAMETER, "int_1");
-            let own = places.find(&place.host, &path).expect("an endpoint");
-            assert_eq!(places.of(&own), Some(place));
-            assert_eq!(places.find_on_any_host(&path), Some(own));
+            let found = places.find(&place.host, &path);
+            let Some(Found::Endpoint(own)) = &found else {
+                panic!("{place:?}: {found:?}");
+            };
+            assert_eq!(places.of(own), Some(place));
+            assert_eq!(places.find_on_any_host(&path), found);
+            let beside = format!("{path}/");
+            let is_resource = place.endpoint == Endpoint::ResourceMetadata;
+            if !is_resource {
+                assert_eq!(places.find_on_any_host(&beside), Some(Found::Nothing));
+            }
         }
         for host in ["2001:db8::1", "other.example"] {
             assert!(places.iter().any(|place| place.host == host), "{host}");

@@ -3,11 +3,12 @@
 //! Not here: what makes a token good, and what its reuse ends: one atomic verb of the store. A
 //! forged token does not reach the store.
 
-use super::AuthorizationServer;
 use super::form::Form;
 use super::issue::{Issuance, Issued};
 use super::problem::Problem;
 use super::token::{present_scopes, resource, scopes};
+use super::{AuthorizationServer, OwnRequest};
+use crate::observe::AuditAction;
 use crate::scope::ScopeSet;
 use crate::store::{ClientKind, ClientRecord, Grace, GrantRecord, Rotate, RotateRefresh};
 use crate::token::{RefreshNonce, RefreshToken};
@@ -18,6 +19,7 @@ const SIBLINGS: usize = 3;
 /// Rotates a refresh token.
 pub(super) async fn rotate(
     server: &AuthorizationServer,
+    asking: &OwnRequest,
     form: &Form,
     client: &ClientRecord,
 ) -> Result<Issued, Problem> {
@@ -38,7 +40,11 @@ pub(super) async fn rotate(
     let narrowed = narrowed(&grant, &present, scopes.as_ref())?;
     let nonce = RefreshNonce::random();
     let request = rotation(server, &token, client, &nonce, (scopes, target.clone()));
-    let (generation, grant) = rotated(parts.store.rotate_refresh(request).await?)?;
+    let outcome = parts.store.rotate_refresh(request).await?;
+    if let Rotate::Reused(grant) = &outcome {
+        server.tell_reuse(AuditAction::RefreshReuse, asking, grant);
+    }
+    let (generation, grant) = rotated(outcome)?;
     let refresh = parts.refresh_tokens.mint(&grant.id, generation, &nonce);
     let access = Issuance::of_grant(&grant, target, narrowed);
     server.issue(access, Some(refresh))

@@ -41,7 +41,7 @@ async fn resume(
         return Err(Notice::Unknown);
     }
     let ending = match &opened.record.state {
-        InteractionState::LoggedIn(login) => decision::allow(server, &opened, login).await,
+        InteractionState::LoggedIn(login) => decision::allow(server, request, &opened, login).await,
         // Loaded again.
         InteractionState::Allowed { login, grant, .. } => {
             decision::same_again(server, &opened, login, grant).await

@@ -11,12 +11,13 @@ use super::metadata::Documents;
 use super::page::Notice;
 use super::throttle::Throttle;
 use super::{
-    Endpoint, OAuthSettings, Own, OwnRequest, Passwords, Places, ProtectedResource, SigningKeys,
+    Endpoint, Found, OAuthSettings, OwnRequest, Passwords, Places, ProtectedResource, SigningKeys,
     answer, authorize, client_authentication, decision, interaction, introspect, login, metadata,
     page, resume, revoke, token,
 };
 use crate::auth::{Authenticator, CredentialSettings, OwnKeys, Repepper};
 use crate::clock::Clock;
+use crate::observe::{AuditEvent, AuditLog};
 use crate::secret::{LivePeppers, Peppers};
 use crate::store::Store;
 use crate::token::{OpaqueFormat, RefreshTokens};
@@ -33,6 +34,7 @@ pub struct OAuthParts {
     pub(super) keys: Arc<SigningKeys>,
     pub(super) passwords: Arc<Passwords>,
     pub(super) throttle: Arc<Throttle>,
+    audit: Option<AuditLog>,
     control: Handle,
 }
 
@@ -46,12 +48,14 @@ pub struct AuthorizationServer {
 }
 
 impl OAuthParts {
-    /// The store is only ever called on `control`.
+    /// The store is only ever called on `control`. Without an audit log are servers that answer
+    /// nobody (`explain`).
     pub fn new(
         store: Arc<dyn Store>,
         clock: Clock,
         credentials: &CredentialSettings,
         control: Handle,
+        audit: Option<AuditLog>,
     ) -> OAuthParts {
         let peppers = credentials.peppers.clone();
         let format = OpaqueFormat::new(credentials.prefix.clone());
@@ -71,6 +75,7 @@ impl OAuthParts {
             clock,
             peppers,
             format,
+            audit,
             control,
         }
     }
@@ -83,6 +88,13 @@ impl OAuthParts {
             peppers: peppers.clone(),
             refresh_tokens: RefreshTokens::new(self.format.clone(), peppers),
             ..self.clone()
+        }
+    }
+
+    /// Leaves an audit line. Never waits.
+    pub(super) fn tell(&self, event: AuditEvent) {
+        if let Some(audit) = &self.audit {
+            audit.record(event);
         }
     }
 
@@ -113,9 +125,9 @@ impl AuthorizationServer {
         }
     }
 
-    /// Whether a request is for this server. `host` is lower case and without port, `path`
-    /// canonical.
-    pub fn endpoint(&self, host: &str, path: &str) -> Option<Own> {
+    /// Whether a request is for this server, and which of its endpoints. `host` is lower case and
+    /// without port, `path` canonical.
+    pub fn find(&self, host: &str, path: &str) -> Option<Found> {
         self.places.find(host, path)
     }
 

@@ -52,7 +52,10 @@ impl Room {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let hosts = ["osir.com", "api.osir.com"].into_iter();
         let own = hosts
-            .filter_map(|host| self.server.endpoint(host, path))
+            .filter_map(|host| match self.server.find(host, path)? {
+                Found::Endpoint(own) => Some(own),
+                Found::Nothing => None,
+            })
             .next();
         let mut headers = HeaderMap::new();
         let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -83,6 +86,7 @@ fn server(store: &Arc<dyn Store>, clock: &Clock, metrics: &Arc<Metrics>) -> Auth
         clock.clone(),
         &credentials,
         control.clone(),
+        None,
     );
     let tokens = AccessTokens::new(&[], clock.clone(), metrics, &control, 1);
     let revocation = Arc::new(Revocation::new(&credentials.cache, &[]));

@@ -37,9 +37,11 @@ pub(super) async fn answer(
         return Err(Problem::Unavailable);
     }
     let issued = match grant {
-        GrantType::AuthorizationCode => authorization_code::redeem(server, &form, &client).await,
+        GrantType::AuthorizationCode => {
+            authorization_code::redeem(server, request, &form, &client).await
+        }
         GrantType::ClientCredentials => client_credentials::issue(server, &form, &client),
-        GrantType::RefreshToken => refresh_token::rotate(server, &form, &client).await,
+        GrantType::RefreshToken => refresh_token::rotate(server, request, &form, &client).await,
     };
     Ok(success(&issued?))
 }

@@ -154,12 +154,11 @@ impl Explanation {
         method: &Method,
     ) -> Result<(), Reason> {
         let taken = endpoint.takes(method).map_err(|denied| denied.reason());
-        let route = endpoint.route(live);
-        let name = &route.settings().name;
-        self.step("route", taken, |()| {
-            format!("{name}: {}", endpoint.answered_by())
+        let route = taken.and_then(|()| endpoint.route(live).ok_or(Reason::NotFound));
+        let route = self.step("route", route, |route| {
+            format!("{}: {}", route.settings().name, endpoint.answered_by())
         })?;
-        self.route = Some(name.clone());
+        self.route = Some(route.settings().name.clone());
         if let Access::Public { reason } = &route.settings().access {
             self.allow("authenticate", reason);
             return Ok(());

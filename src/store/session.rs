@@ -179,16 +179,23 @@ impl<S: Shelf> SessionStore for S {
         if claim.await? == CreateSession::Exists {
             return Ok(CreateSession::Exists);
         }
+        let way = by_id(&record.id);
         let write = self.change(by_digest(&digest), at, move |found| match found {
             Some(_) => Ok(Plan::keep(CreateSession::Exists)),
             None => Ok(Plan::write(CreateSession::Created, &record, until)?
                 .listed(listings(&record, Some(cap)))
                 .published(digest)),
         });
-        Ok(match write.await? {
+        let answer = match write.await? {
             Changed::Done(answer) => answer,
             Changed::Full => CreateSession::TooMany,
-        })
+        };
+        if answer != CreateSession::Created {
+            // Whoever is refused leaves nothing behind, however often they ask. This call made the
+            // way, or it would have ended above.
+            shelf::change(self, way, at, |_| Ok(Plan::remove(()))).await?;
+        }
+        Ok(answer)
     }
 
     async fn session_by_digest(

@@ -294,14 +294,64 @@ fn check_refuses_a_route_that_the_authorization_server_hides() {
     assert_eq!(refused.code(), 78, "{refused:?}");
     let belongs = "`/oauth/token` belongs to the authorization server on api.osir.com";
     assert!(refused.stderr().contains(belongs), "{refused:?}");
+    // Where it is not, but whoever takes the one host for the other would send a secret.
     home.write("gateway.yaml", &route("hosts: [osir.com], "));
+    let refused = home.run(&["check"]);
+    assert_eq!(refused.code(), 78, "{refused:?}");
+    let belongs = "`/oauth/token` belongs to the authorization server on osir.com";
+    assert!(refused.stderr().contains(belongs), "{refused:?}");
+    home.write("gateway.yaml", &route("hosts: [api.osir.test], "));
     home.run(&["check"]).succeeds();
     // And there it is the route's.
-    let told = home.told("POST", "/oauth/token", Some("osir.com"));
+    let told = home.told("POST", "/oauth/token", Some("api.osir.test"));
     assert_eq!(
         (&told["route"], &told["reason"]),
         (&json!("mine"), &json!("missing"))
     );
+}
+
+/// A request that misses an endpoint is told of as what it is, before any route.
+#[test]
+fn explain_says_that_what_misses_an_endpoint_is_nobodys() {
+    let home = Home::build();
+    let rest = "  - { name: rest, prefix: /, methods: [POST], access: authenticated, upstream: domains }\n";
+    let config = with_oauth().replace("access_tokens:", &format!("{rest}access_tokens:"));
+    home.write("gateway.yaml", &config);
+    for (host, path, route, reason) in [
+        (Some("osir.com"), "/oauth/token", Value::Null, "not_found"),
+        (
+            Some("api.osir.com"),
+            "/oauth/token/",
+            Value::Null,
+            "not_found",
+        ),
+        (
+            Some("api.osir.com"),
+            "/oauth/interaction/x/y",
+            Value::Null,
+            "not_found",
+        ),
+        (None, "/oauth/token/", Value::Null, "not_found"),
+        (
+            Some("api.osir.com"),
+            "/oauth/tokens",
+            json!("rest"),
+            "missing",
+        ),
+        (
+            Some("api.osir.test"),
+            "/oauth/token",
+            json!("rest"),
+            "missing",
+        ),
+    ] {
+        let told = home.told("POST", path, host);
+        assert_eq!(
+            (&told["route"], &told["reason"]),
+            (&route, &json!(reason)),
+            "{host:?}{path}: {told}"
+        );
+    }
 }
 
 /// "Last seen" says when an old secret is out of use: whoever asks about it must not move it.

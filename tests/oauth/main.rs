@@ -31,4 +31,6 @@ mod rules_metadata;
 mod rules_resource;
 mod races;
 mod abuse;
+mod misplaced;
+mod audit;
 mod leaks;

@@ -13,6 +13,7 @@ use portcullis::store::{
     CreateKey, EmbeddedStore, Environment, Event, Follow, KeyRecord, NewKey, Position, RedisStore,
     Store, StoreSettings,
 };
+use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
 use tempfile::TempDir;
 
 use crate::redis_server::RedisServer;
@@ -109,6 +110,25 @@ impl Ground {
         }
         if let Place::Server(server) = &self.place {
             let _: u64 = server.command(&["XTRIM", "pc:{rev}:log", "MAXLEN", "4"]);
+        }
+    }
+
+    /// How many documents there are, looked up beside the store, which the file admits no other of.
+    pub fn documents(&self, store: Arc<dyn Store>) -> usize {
+        drop(store);
+        match &self.place {
+            Place::Folder(_) => {
+                let file = redb::Database::open(self.path()).expect("nobody else has it open");
+                let read = file.begin_read().expect("readable");
+                let table = redb::TableDefinition::<&str, (i64, &str)>::new("documents");
+                let documents = read.open_table(table).expect("the table");
+                usize::try_from(documents.len().expect("readable")).expect("few")
+            }
+            Place::Server(server) => {
+                let keys: Vec<String> = server.command(&["KEYS", "pc:*"]);
+                let is_list = |key: &String| key.starts_with("pc:ix:") || key.contains('{');
+                keys.iter().filter(|key| !is_list(key)).count()
+            }
         }
     }
 

@@ -20,6 +20,7 @@ contract! {
     a_creation_is_published
     a_digest_and_an_id_belong_to_one_session
     a_parent_has_no_more_sessions_than_it_may_even_in_parallel
+    what_is_refused_leaves_no_record
     sessions_that_have_ended_leave_room
     an_end_is_on_the_list_and_in_the_log_and_stands
     sessions_are_listed_by_whose_they_are_the_first_to_end_in_front
@@ -150,6 +151,36 @@ async fn a_parent_has_no_more_sessions_than_it_may_even_in_parallel(ground: Grou
     assert_eq!(listed(&*store, &owner).await.len(), CAP);
     let other = new_session(&key());
     assert_eq!(create(&*store, &other).await, CreateSession::Created);
+}
+
+/// A key at its cap may ask as often as it likes: each wish would else fill the store for as long as
+/// the session was to live.
+async fn what_is_refused_leaves_no_record(ground: Ground) {
+    let store = ground.store();
+    let parent = key();
+    for _ in 0..CAP {
+        let session = new_session(&parent);
+        assert_eq!(create(&*store, &session).await, CreateSession::Created);
+    }
+    let refused = new_session(&parent);
+    for session in [&refused, &new_session(&parent), &new_session(&parent)] {
+        assert_eq!(create(&*store, session).await, CreateSession::TooMany);
+    }
+    let mut same_digest = new_session(&key());
+    same_digest.digest = Digest::from_bytes([7; 32]);
+    assert_eq!(create(&*store, &same_digest).await, CreateSession::Created);
+    same_digest.record.id = SessionId::random();
+    assert_eq!(create(&*store, &same_digest).await, CreateSession::Exists);
+
+    // Each session is a record and the way to it from its id.
+    let sessions = CAP + 1;
+    assert_eq!(ground.documents(store), 2 * sessions);
+
+    // An id that was refused is still free.
+    let store = ground.store();
+    let mut room = refused;
+    room.record.parent = key();
+    assert_eq!(create(&*store, &room).await, CreateSession::Created);
 }
 
 async fn sessions_that_have_ended_leave_room(ground: Ground) {

@@ -314,7 +314,8 @@ impl std::fmt::Debug for KeyDesk {
     }
 }
 
-/// Parses `192.0.2.0/24`, `2001:db8::/32` or a single address.
+/// Parses `192.0.2.0/24`, `2001:db8::/32` or a single address. What is IPv4 in IPv6's clothes
+/// (`::ffff:192.0.2.7`, RFC 4291 §2.5.5.2) is kept as the IPv4 that it is compared with.
 pub fn parse_allowed_ip(text: &str) -> Result<IpNet, KeyProblem> {
     let single = |_| text.parse::<IpAddr>().map(IpNet::from);
     let net: IpNet = text
@@ -323,9 +324,20 @@ pub fn parse_allowed_ip(text: &str) -> Result<IpNet, KeyProblem> {
         .map_err(|_| KeyProblem::Address)?;
     // Host bits are most likely a mistake: 10.0.0.7/8 reads as one address and admits a network.
     if net == net.trunc() {
-        Ok(net)
+        Ok(canonical(net))
     } else {
         Err(KeyProblem::Address)
+    }
+}
+
+/// As [`Principal::allows_address`](super::Principal::allows_address) reads a client's address.
+fn canonical(net: IpNet) -> IpNet {
+    const MAPPED: u8 = 96;
+    let bits = net.prefix_len().checked_sub(MAPPED);
+    match (net.network().to_canonical(), bits) {
+        // An IPv4 network has no 96 bits.
+        (address @ IpAddr::V4(_), Some(bits)) => IpNet::new(address, bits).unwrap_or(net),
+        _ => net,
     }
 }
 
@@ -396,7 +408,24 @@ mod tests {
         assert_eq!(shown("192.0.2.0/24").as_deref(), Some("192.0.2.0/24"));
         assert_eq!(shown("192.0.2.7").as_deref(), Some("192.0.2.7/32"));
         assert_eq!(shown("2001:db8::1").as_deref(), Some("2001:db8::1/128"));
-        for wrong in ["10.0.0.7/8", "10.0.0", "", "localhost", "10.0.0.0/33"] {
+        for (mapped, kept) in [
+            ("::ffff:127.0.0.1", "127.0.0.1/32"),
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            // More than IPv4, or none of it.
+            ("::/0", "::/0"),
+            ("::ffff:0:0:0/96", "::ffff:0:0:0/96"),
+        ] {
+            assert_eq!(shown(mapped).as_deref(), Some(kept), "{mapped}");
+        }
+        for wrong in [
+            "10.0.0.7/8",
+            "10.0.0",
+            "",
+            "localhost",
+            "10.0.0.0/33",
+            "::ffff:192.0.2.7/120",
+        ] {
             assert_eq!(parse_allowed_ip(wrong), Err(KeyProblem::Address), "{wrong}");
         }
     }

@@ -293,6 +293,32 @@ async fn whoever_asks_about_a_session_does_not_use_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_shows_a_session_from_where_it_may_not_be_used_does_not_use_it() {
+    let room = Room::open().await;
+    let id = KeyId::random();
+    let _key = room.key(|record| record.id = id.clone());
+    let bound = |record: &mut SessionRecord| {
+        record.idle_timeout = Some(Duration::from_secs(60));
+        record.allowed_ips = vec!["192.0.2.0/24".parse().expect("net")];
+    };
+    let session = room.session(SessionParent::Key(id), bound).await;
+    let show = async |from: &str| {
+        let credential = Credential::read(&session, room.authenticator.form());
+        let from = from.parse().expect("an address");
+        room.authenticator.authenticate(credential, from).await
+    };
+    room.pass(Duration::from_secs(40)).await;
+    assert!(show("192.0.2.7").await.is_ok());
+    room.pass(Duration::from_secs(40)).await;
+    let principal = show("198.51.100.7")
+        .await
+        .expect("the address is for others to check");
+    assert!(!principal.allows_address("198.51.100.7".parse().expect("an address")));
+    room.pass(Duration::from_secs(40)).await;
+    assert_eq!(show("192.0.2.7").await.err(), Some(IDLE));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_needs_the_store_once_and_the_log_always() {
     let room = Room::open().await;
     let id = KeyId::random();

@@ -49,7 +49,7 @@ impl OwnEndpoint {
     /// route's.
     pub const SESSIONS: &'static str = "own:sessions";
 
-    /// The endpoint that a host and a canonical path are for, if they are for one.
+    /// The endpoint that a host and a canonical path are for, if they are for one, or could only be.
     pub fn of(live: &Live, host: &str, path: &str) -> Option<OwnEndpoint> {
         let oauth = || live.oauth()?.find(host, path).map(Endpoint::OAuth);
         let sessions = sessions::Resource::of(path, &live.settings().sessions.path);
@@ -73,11 +73,11 @@ impl OwnEndpoint {
         }
     }
 
-    /// What stands for it where a route is asked for.
-    pub fn route<'a>(&'a self, live: &'a Live) -> &'a Arc<Route> {
+    /// What stands for it where a route is asked for; `None` is where nothing is.
+    pub fn route<'a>(&'a self, live: &'a Live) -> Option<&'a Arc<Route>> {
         match &self.0 {
             Endpoint::OAuth(endpoint) => endpoint.route(),
-            Endpoint::Sessions(_) => live.session_route(),
+            Endpoint::Sessions(_) => Some(live.session_route()),
         }
     }
 

@@ -11,7 +11,7 @@ use super::super::live::Worker;
 use super::super::record::Record;
 use super::super::{Access, Challenging, Intake, Reason, Rejection, Route};
 use super::read;
-use crate::oauth::{AuthorizationServer, Endpoint, OAuthSettings, Own, OwnRequest, Places};
+use crate::oauth::{AuthorizationServer, Endpoint, Found, OAuthSettings, Own, OwnRequest, Places};
 use crate::observe::Metrics;
 
 /// The server, with what stands for each of its endpoints where a route is asked for.
@@ -21,12 +21,11 @@ pub(in crate::gateway) struct OAuthEndpoints {
     routes: [(Endpoint, Arc<Route>); Endpoint::ALL.len()],
 }
 
-/// One of them.
+/// One of them, or nothing where only they may be.
 #[derive(Debug)]
 pub(super) struct OAuth {
     server: Arc<AuthorizationServer>,
-    route: Arc<Route>,
-    own: Own,
+    at: Option<(Own, Arc<Route>)>,
 }
 
 /// Larger than any form of theirs, in bytes.
@@ -55,9 +54,9 @@ impl OAuthEndpoints {
         self.server.settings()
     }
 
-    /// The endpoint on a host and a canonical path, if there is one.
+    /// The endpoint on a host and a canonical path, if these are the server's.
     pub(super) fn find(&self, host: &str, path: &str) -> Option<OAuth> {
-        self.with(self.server.endpoint(host, path)?)
+        self.with(self.server.find(host, path)?)
     }
 
     /// The same on the first host that has one.
@@ -70,33 +69,38 @@ impl OAuthEndpoints {
         self.server.places()
     }
 
-    fn with(&self, own: Own) -> Option<OAuth> {
-        let mut routes = self.routes.iter();
-        let (_, route) = routes.find(|(endpoint, _)| *endpoint == own.endpoint)?;
+    fn with(&self, found: Found) -> Option<OAuth> {
+        let at = match found {
+            Found::Endpoint(own) => {
+                let mut routes = self.routes.iter();
+                let (_, route) = routes.find(|(endpoint, _)| *endpoint == own.endpoint)?;
+                Some((own, Arc::clone(route)))
+            }
+            Found::Nothing => None,
+        };
         Some(OAuth {
             server: Arc::clone(&self.server),
-            route: Arc::clone(route),
-            own,
+            at,
         })
     }
 }
 
 impl OAuth {
-    pub(super) fn route(&self) -> &Arc<Route> {
-        &self.route
+    pub(super) fn route(&self) -> Option<&Arc<Route>> {
+        self.at.as_ref().map(|(_, route)| route)
     }
 
     pub(super) fn answered_by(&self) -> String {
-        let place = self.server.places().of(&self.own);
+        let own = self.at.as_ref().map(|(own, _)| own);
+        let place = own.and_then(|own| self.server.places().of(own));
         let host = place.map_or("", |place| place.host.as_str());
         format!("the gateway's authorization server answers, on {host} only")
     }
 
     pub(super) fn takes(&self, method: &Method) -> Result<(), Rejection> {
-        let endpoint = self.own.endpoint;
-        if !self.server.has(endpoint) {
-            return Err(Reason::NotFound.into());
-        }
+        let endpoint = self.at.as_ref().map(|(own, _)| own.endpoint);
+        let endpoint = endpoint.filter(|endpoint| self.server.has(*endpoint));
+        let endpoint = endpoint.ok_or(Reason::NotFound)?;
         match endpoint.takes(method) {
             true => Ok(()),
             false => Err(Rejection::method(HeaderValue::from_static(
@@ -111,7 +115,8 @@ impl OAuth {
         intake: Intake,
         record: &mut Record,
     ) -> Result<Response<Bytes>, Rejection> {
-        record.route(&self.route);
+        let (own, route) = self.at.ok_or(Reason::NotFound)?;
+        record.route(&route);
         let query = intake.query().map(str::to_owned);
         let Intake {
             body,
@@ -122,7 +127,7 @@ impl OAuth {
             ..
         } = intake;
         let request = OwnRequest {
-            own: self.own,
+            own,
             method,
             query,
             headers,

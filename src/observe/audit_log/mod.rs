@@ -61,8 +61,14 @@ pub enum AuditAction {
     ClientDisable,
     /// An OAuth client got another secret.
     ClientRotate,
+    /// A code of the authorization server came a second time: its grant was revoked.
+    CodeReplay,
     /// The configuration was read again.
     ConfigReload,
+    /// A user did not grant a client what it asked for.
+    ConsentDeny,
+    /// A user granted a client access.
+    ConsentGive,
     /// What a user had granted to a client was taken back.
     GrantRevoke,
     /// A key was made.
@@ -81,6 +87,8 @@ pub enum AuditAction {
     LoginReject,
     /// A credential was seen in clear text.
     PlaintextCredential,
+    /// An old refresh token came back: its grant was revoked.
+    RefreshReuse,
     /// A request was answered.
     Request,
     /// A session was made.
