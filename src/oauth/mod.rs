@@ -47,6 +47,9 @@ mod resume;
 mod decision;
 mod page;
 mod password;
+mod network;
+mod recent;
+mod starts;
 mod throttle;
 mod registry;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use super::metadata::Documents;
 use super::page::Notice;
+use super::starts::Starts;
 use super::throttle::Throttle;
 use super::{
     Endpoint, OAuthSettings, Own, OwnRequest, Passwords, Places, ProtectedResource, SigningKeys,
@@ -33,6 +34,7 @@ pub struct OAuthParts {
     pub(super) keys: Arc<SigningKeys>,
     pub(super) passwords: Arc<Passwords>,
     pub(super) throttle: Arc<Throttle>,
+    pub(super) starts: Arc<Starts>,
     control: Handle,
 }
 
@@ -67,6 +69,7 @@ impl OAuthParts {
             keys: Arc::new(keys),
             passwords: Arc::new(Passwords::new(control.clone())),
             throttle: Arc::new(Throttle::default()),
+            starts: Arc::new(Starts::new()),
             store,
             clock,
             peppers,

@@ -172,6 +172,32 @@ async fn a_client_that_keeps_failing_waits_twice_as_long_each_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_address_that_begins_too_many_logins_is_told_to_wait_and_nothing_is_kept_of_them() {
+    let room = Room::open().await;
+    let begin = format!(
+        "/oauth/authorize?client_id=client_1&redirect_uri={CALLBACK}&response_type=code&scope=domains:read"
+    );
+    let start = async || room.ask(Method::GET, &begin, "", "").await;
+    let mut begun = 0;
+    let refused = loop {
+        let answer = start().await;
+        if answer.status() != StatusCode::FOUND {
+            break answer;
+        }
+        begun += 1;
+    };
+    assert_eq!(begun, 120);
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(text(&refused, RETRY_AFTER), "1");
+    assert!(!refused.headers().contains_key(SET_COOKIE));
+    advance(Duration::from_secs(1)).await;
+    for status in [StatusCode::FOUND, StatusCode::FOUND] {
+        assert_eq!(start().await.status(), status);
+    }
+    assert_eq!(start().await.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_that_is_guessed_at_waits_and_its_owner_gets_in_afterwards() {
     let room = Room::open().await;
     let begin = format!(
