@@ -67,6 +67,7 @@ impl PolicySource {
             clock.clone(),
             credentials,
             control.clone(),
+            &metrics,
         );
         if let Some(settings) = &config.oauth {
             match keys {

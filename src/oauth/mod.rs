@@ -51,6 +51,7 @@ mod network;
 mod recent;
 mod starts;
 mod throttle;
+mod under_way;
 mod registry;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::auth::{Authenticator, CredentialSettings, OwnKeys, Repepper};
 use crate::clock::Clock;
+use crate::observe::Metrics;
 use crate::secret::{LivePeppers, Peppers};
 use crate::store::Store;
 use crate::token::{OpaqueFormat, RefreshTokens};
@@ -35,6 +36,7 @@ pub struct OAuthParts {
     pub(super) passwords: Arc<Passwords>,
     pub(super) throttle: Arc<Throttle>,
     pub(super) starts: Arc<Starts>,
+    pub(super) metrics: Arc<Metrics>,
     control: Handle,
 }
 
@@ -54,6 +56,7 @@ impl OAuthParts {
         clock: Clock,
         credentials: &CredentialSettings,
         control: Handle,
+        metrics: &Arc<Metrics>,
     ) -> OAuthParts {
         let peppers = credentials.peppers.clone();
         let format = OpaqueFormat::new(credentials.prefix.clone());
@@ -68,8 +71,9 @@ impl OAuthParts {
             repepper: Repepper::new(Arc::clone(&store), control.clone()),
             keys: Arc::new(keys),
             passwords: Arc::new(Passwords::new(control.clone())),
-            throttle: Arc::new(Throttle::default()),
+            throttle: Arc::new(Throttle::new()),
             starts: Arc::new(Starts::new()),
+            metrics: Arc::clone(metrics),
             store,
             clock,
             peppers,
