@@ -270,7 +270,10 @@ mod tests {
             assert_eq!(wait(&throttle, "alice", home), Some(seconds));
             advance(seconds).await;
         }
-        throttle.try_login("alice", home).expect("no wait").succeeded();
+        throttle
+            .try_login("alice", home)
+            .expect("no wait")
+            .succeeded();
         for _ in 0..5 {
             assert_eq!(wait(&throttle, "alice", home), None);
             fail(&throttle, "alice", home);
@@ -288,7 +291,9 @@ mod tests {
         for _ in 0..4 {
             fail(&throttle, "alice", home);
         }
-        let under_way = throttle.try_login("alice", home).expect("the last free one");
+        let under_way = throttle
+            .try_login("alice", home)
+            .expect("the last free one");
         assert_eq!(held("alice"), Some(Held::Wait(Duration::from_secs(1))));
         // Too busy to be tried: that is free again.
         under_way.give_back();
@@ -297,7 +302,9 @@ mod tests {
         for other in 0..15 {
             fail(&throttle, &format!("user{other}"), home);
         }
-        let under_way = throttle.try_login("carol", home).expect("the last free one");
+        let under_way = throttle
+            .try_login("carol", home)
+            .expect("the last free one");
         assert_eq!(held("dave"), Some(Held::Wait(Duration::from_secs(1))));
         drop(under_way);
         assert_eq!(held("dave"), Some(Held::Wait(Duration::from_secs(1))));
@@ -308,10 +315,13 @@ mod tests {
         let throttle = Throttle::new();
         let log_in = |name: &str, host| throttle.try_login(name, nth(host));
         let alice = log_in("alice", 1).expect("room");
-        assert_eq!(log_in("alice", 1).err(), Some(Held::Busy));
         let carol = log_in("carol", 1).expect("room");
-        assert_eq!(log_in("dave", 1).err(), Some(Held::Busy));
-        let elsewhere: Vec<_> = (2..5).map(|host| log_in("alice", host).expect("room")).collect();
+        for name in ["alice", "dave"] {
+            assert_eq!(log_in(name, 1).err(), Some(Held::Busy), "{name}");
+        }
+        let elsewhere: Vec<_> = (2..5)
+            .map(|host| log_in("alice", host).expect("room"))
+            .collect();
         assert_eq!(log_in("alice", 5).err(), Some(Held::Busy));
         // However it ends, its place is free again, and whoever found none has not failed.
         alice.succeeded();
@@ -333,10 +343,16 @@ mod tests {
         advance(Duration::from_secs(1)).await;
         fail(&throttle, "user0", office);
         advance(Duration::from_secs(2)).await;
-        throttle.try_login("alice", office).expect("no wait").succeeded();
+        throttle
+            .try_login("alice", office)
+            .expect("no wait")
+            .succeeded();
         assert_eq!(wait(&throttle, "carol", office), None);
         fail(&throttle, "user0", office);
-        assert_eq!(wait(&throttle, "carol", office), Some(Duration::from_secs(4)));
+        assert_eq!(
+            wait(&throttle, "carol", office),
+            Some(Duration::from_secs(4))
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -371,7 +387,10 @@ mod tests {
                 let _ = throttle.try_login(&format!("user{other}"), nth(other));
             }
         }
-        assert_eq!(wait(&throttle, "alice", thief), Some(Duration::from_secs(1)));
+        assert_eq!(
+            wait(&throttle, "alice", thief),
+            Some(Duration::from_secs(1))
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,16 +2,15 @@
 //! one. Invariant: neither one network nor one account holds all places of [`super::password`]; what is
 //! remembered is only what is under way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
 
 use super::network::Network;
 use super::throttle::Name;
 
-/// Of one network.
+/// Of one network. Two, so that the second of two clicks is answered like the first.
 const OF_A_NETWORK: u32 = 2;
-/// Under one name, of which each network has one. Not one in all: whoever tries a name over and over
-/// from elsewhere would keep its owner out.
+/// Under one name. Not one: whoever tries a name over and over from elsewhere would keep its owner out.
 const OF_A_NAME: u32 = 4;
 
 /// All of them.
@@ -19,7 +18,6 @@ const OF_A_NAME: u32 = 4;
 pub(super) struct UnderWay {
     networks: HashMap<Network, u32>,
     names: HashMap<Name, u32>,
-    pairs: HashSet<(Name, Network)>,
 }
 
 impl UnderWay {
@@ -27,10 +25,7 @@ impl UnderWay {
     pub(super) fn enter(&mut self, name: Name, network: Network) -> bool {
         let of_network = self.networks.get(&network).copied().unwrap_or(0);
         let of_name = self.names.get(&name).copied().unwrap_or(0);
-        if of_network >= OF_A_NETWORK
-            || of_name >= OF_A_NAME
-            || !self.pairs.insert((name, network))
-        {
+        if of_network >= OF_A_NETWORK || of_name >= OF_A_NAME {
             return false;
         }
         self.networks.insert(network, of_network + 1);
@@ -40,7 +35,6 @@ impl UnderWay {
 
     /// One that had entered is over.
     pub(super) fn leave(&mut self, name: Name, network: Network) {
-        self.pairs.remove(&(name, network));
         one_less(&mut self.networks, &network);
         one_less(&mut self.names, &name);
     }
