@@ -291,7 +291,11 @@ async fn guesses_that_come_at_once_are_no_more_than_are_free_and_keep_nobody_els
     let owner = page.log_in(&room, 100, PASSWORD).await;
     assert_eq!(owner.status(), StatusCode::SEE_OTHER);
     let counted = room.server.parts.metrics.render();
-    for (outcome, count) in [("ok", 1), ("wrong", tested + 28), ("throttled", told_to_wait + 1)] {
+    for (outcome, count) in [
+        ("ok", 1),
+        ("wrong", tested + 28),
+        ("throttled", told_to_wait + 1),
+    ] {
         let line = format!("portcullis_oauth_logins_total{{outcome=\"{outcome}\"}} {count}\n");
         assert!(counted.contains(&line), "{line}{counted}");
     }

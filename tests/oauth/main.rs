@@ -31,4 +31,5 @@ mod rules_metadata;
 mod rules_resource;
 mod races;
 mod abuse;
+mod own_cookie;
 mod leaks;

@@ -194,7 +194,10 @@ fn what_is_kept_of_a_request_is_bounded() {
     assert_eq!(calls.into_keys().collect::<Vec<_>>(), ["client"]);
     let refused = refused.expect("an answer");
     assert_eq!(refused.status, 302);
-    assert_eq!(parameter(&refused, "error").as_deref(), Some("invalid_request"));
+    assert_eq!(
+        parameter(&refused, "error").as_deref(),
+        Some("invalid_request")
+    );
     assert_eq!(parameter(&refused, "state"), Some(encoded(&state)));
 }
 

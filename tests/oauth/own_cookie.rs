@@ -1,0 +1,74 @@
+//! The cookie that binds a login to its browser, among the cookies of others on the same host.
+
+use crate::house::{House, PASSWORD, seed_query, text};
+use crate::support::{Reply, Upstream};
+
+/// A house whose API's upstream sets cookies.
+fn house(upstream: &Upstream) -> House {
+    House::edited(None, |yaml| {
+        let (before, after) = yaml.split_once("[http://127.0.0.1:").expect("an upstream");
+        let (_, after) = after.split_once(']').expect("its end");
+        format!("{before}[http://{}]{after}", upstream.address)
+    })
+}
+
+#[test]
+fn no_upstream_sees_or_sets_the_cookie_of_a_login() {
+    let upstream = Upstream::scripted(|_, _| {
+        Reply::Bytes(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nset-cookie: a=1; Path=/\r\nset-cookie: \
+              __Host-pc_int=theirs; Path=/; Secure\r\nset-cookie: b=2\r\n\r\n"
+                .to_vec(),
+        )
+    });
+    let house = house(&upstream);
+    let access = text(&house.tokens(), "access_token");
+    let cookie = house.browser(&seed_query()).cookie;
+    for host in ["osir.com", "api.osir.com"] {
+        for (lines, seen) in [
+            (format!("cookie: a=1; {cookie}; b=2\r\n"), vec!["a=1; b=2"]),
+            (format!("cookie: {cookie}\r\n"), vec![]),
+            // No session cookie is configured: what looks like one is another app's.
+            (
+                format!("cookie: __Host-osir_session=1;{cookie}\r\nx-csrf-token: theirs\r\n"),
+                vec!["__Host-osir_session=1"],
+            ),
+        ] {
+            let answer = house.browse(format!(
+                "GET /v1/domains HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer \
+                 {access}\r\n{lines}\r\n"
+            ));
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let set = answer
+                .headers
+                .iter()
+                .filter(|(name, _)| name == "set-cookie");
+            let set: Vec<&str> = set.map(|(_, value)| value.as_str()).collect();
+            assert_eq!(set, ["a=1; Path=/", "b=2"]);
+            let received = upstream.received().pop().expect("a request");
+            assert_eq!(received.values("cookie"), seen, "{lines}");
+            let theirs = lines.contains("x-csrf-token");
+            assert_eq!(received.values("x-csrf-token").len(), usize::from(theirs));
+        }
+    }
+}
+
+/// Apps on the same host set what they like, also bytes beyond ASCII.
+#[test]
+fn a_login_works_beside_any_other_cookie() {
+    let house = House::start();
+    let mut browser = house.browser(&seed_query());
+    for (before, after) in [(&b"name=J\xf6rg; "[..], &b""[..]), (b"", b";x=\xff\xfe")] {
+        let head = format!(
+            "GET {} HTTP/1.1\r\nhost: osir.com\r\ncookie: ",
+            browser.page
+        );
+        let cookie = browser.cookie.as_bytes();
+        let request = [head.as_bytes(), before, cookie, after, b"\r\n\r\n"].concat();
+        let answer = house.browse(request);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.body.contains("Log in to osir"));
+    }
+    browser.log_in("alice", PASSWORD);
+    assert!(browser.answer.body.contains("Allow The app client_conf?"));
+}
