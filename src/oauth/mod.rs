@@ -40,6 +40,7 @@ mod authorize;
 mod browser;
 mod interaction;
 mod login;
+mod login_cookie;
 mod login_mode;
 mod login_challenge;
 mod login_desk;
