@@ -108,6 +108,8 @@ pub enum Purpose {
     CsrfTokens,
     /// Binding a form to the browser it was shown to.
     Forms,
+    /// What a browser has to have once a user has logged in with it.
+    LoginCookies,
     /// Binding the operator's answer to a login to the browser that it was given to.
     LoginVerifiers,
     /// The MAC inside refresh tokens.
@@ -122,6 +124,7 @@ impl Purpose {
             Purpose::Answers => b"answers",
             Purpose::CsrfTokens => b"csrf tokens",
             Purpose::Forms => b"forms",
+            Purpose::LoginCookies => b"login cookies",
             Purpose::LoginVerifiers => b"login verifiers",
             Purpose::RefreshTokens => b"refresh tokens",
             Purpose::Sealing => b"sealing",

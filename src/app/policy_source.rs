@@ -75,6 +75,7 @@ impl PolicySource {
             credentials,
             control.clone(),
             audit,
+            &metrics,
         );
         if let Some(settings) = &config.oauth {
             match serves {

@@ -1,6 +1,7 @@
 //! Credential → principal: who is calling, with which scopes, until when.
 //!
-//! HTTP only in `credential.rs` and `session_cookie.rs`. Not here: what a route needs ([`crate::gateway`]). Invariants:
+//! HTTP only in `credential.rs`, `own_cookies.rs` and `session_cookie.rs`. Not here: what a route needs
+//! ([`crate::gateway`]). Invariants:
 //! only this room makes a [`Principal`]; a credential's kind is decided once, by its shape, and a
 //! refused one is never tried as another kind; "cannot know" is [`Failure::Unavailable`], never a
 //! verdict; what a cache holds is who, and every use re-checks expiry and revocation.
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::secret::Peppers;
 
 mod credential;
+mod own_cookies;
 mod session_cookie;
 mod csrf;
 mod authenticator;
@@ -52,6 +54,7 @@ pub use key_desk::{
     KeyPage, KeyProblem, KeyRotationStatus, NewKeyRequest, NoteKind, RevokedShown,
     RotateKeyRequest, RotatedKey, ShownError, ShownKind, ShownProblem, parse_allowed_ip,
 };
+pub use own_cookies::{OwnCookies, cookie_values};
 pub use principal::{CredentialKind, Principal};
 pub use repepper::Repepper;
 pub use revocation::{Lease, Revocation};

@@ -148,7 +148,7 @@ impl Ready {
             r#"PAGE=$({curl} -L -c {cookies} "{url}")
 FORM=$(printf '%s\n' "$PAGE" | sed -n 's|.*action="\([^"]*\)/login".*|https://osir.com\1|p')
 TOKEN=$(printf '%s\n' "$PAGE" | sed -n 's|.*name="token" value="\([^"]*\)".*|\1|p')
-{curl} -L -b {cookies} -o /dev/null "$FORM/login" \
+{curl} -L -b {cookies} -c {cookies} -o /dev/null "$FORM/login" \
   -d "token=$TOKEN" -d "name={name}" -d "password={password}"
 {curl} -L -b {cookies} -o /dev/null -w '%{{url_effective}}\n' "$FORM/decision" \
   -d "token=$TOKEN" -d "decision=allow""#

@@ -14,7 +14,7 @@ use super::identity::{self, InternalTokens};
 use super::intake::Host;
 use super::record::Record;
 use super::{Admitted, Authorized, Caller, Reason, Rejection};
-use crate::auth::SessionCookie;
+use crate::auth::OwnCookies;
 use crate::edge::TlsPeer;
 use crate::header::only;
 use crate::upstream::{Pool, RequestBody, Trailers, UpstreamBody, UpstreamError, UpstreamSettings};
@@ -36,7 +36,7 @@ pub(super) fn forward<'a>(
     admitted: Admitted,
     pool: &'a Pool,
     tokens: &InternalTokens,
-    session_cookie: Option<&'a SessionCookie>,
+    own_cookies: Option<&'a OwnCookies>,
     record: &'a mut Record,
 ) -> impl Future<Output = Result<Response<UpstreamBody>, Rejection>> + use<'a> {
     let peer = Rc::clone(&admitted.authorized.intake.peer);
@@ -47,21 +47,15 @@ pub(super) fn forward<'a>(
         .settings()
         .timeout
         .unwrap_or(settings.timeout);
-    let request = build(
-        admitted,
-        settings,
-        tokens,
-        session_cookie,
-        record.request_id(),
-    );
+    let request = build(admitted, settings, tokens, own_cookies, record.request_id());
     async move {
         let (answer, time) = pool.exchange(request?, timeout).await;
         record.upstream(pool.target().name(), time);
         match answer {
             Ok(mut answer) => {
                 hygiene::clean_response(answer.headers_mut());
-                if let Some(cookie) = session_cookie {
-                    cookie.strip_answer(answer.headers_mut());
+                if let Some(cookies) = own_cookies {
+                    cookies.strip_answer(answer.headers_mut());
                 }
                 Ok(answer)
             }
@@ -74,7 +68,7 @@ fn build(
     admitted: Admitted,
     settings: &UpstreamSettings,
     tokens: &InternalTokens,
-    session_cookie: Option<&SessionCookie>,
+    own_cookies: Option<&OwnCookies>,
     request_id: &HeaderValue,
 ) -> Result<Box<Request<RequestBody>>, Rejection> {
     let Admitted {
@@ -90,8 +84,8 @@ fn build(
     let target = intake.target(route.settings().strip_prefix.as_deref())?;
 
     // Whoever the caller is: also where a header won, and on a public route.
-    if let Some(cookie) = session_cookie {
-        cookie.strip_request(&mut intake.headers);
+    if let Some(cookies) = own_cookies {
+        cookies.strip_request(&mut intake.headers);
     }
     let mut headers = HeaderMap::with_capacity(intake.headers.len() + OWN_FIELDS);
     copy_fields(

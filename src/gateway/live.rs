@@ -16,9 +16,9 @@ use super::own_endpoints::{OAuthEndpoints, OwnEndpoint, OwnPlace, own_places};
 use super::record::Recorder;
 use super::request_id::RequestIds;
 use super::{Access, Challenging, GatewaySettings, Route, RouteConflict, RouteTable};
-use crate::auth::{Authenticator, KeyDesk};
+use crate::auth::{Authenticator, KeyDesk, OwnCookies};
 use crate::clock::Clock;
-use crate::oauth::{AuthorizationServer, OAuthSettings};
+use crate::oauth::{AuthorizationServer, INTERACTION_COOKIE, OAuthSettings};
 use crate::observe::{AccessLogSink, AuditLog, Metrics};
 use crate::token::InternalTokenSigner;
 use crate::upstream::{Pool, Target, TargetError, UpstreamSettings};
@@ -32,6 +32,7 @@ pub struct Live {
     authenticator: Arc<Authenticator>,
     session_route: Arc<Route>,
     oauth: Option<OAuthEndpoints>,
+    own_cookies: Option<OwnCookies>,
 }
 
 /// Why a policy cannot be compiled.
@@ -71,7 +72,10 @@ impl Live {
             metrics,
         );
         let oauth = oauth.map(|server| OAuthEndpoints::new(server, &challenging, metrics));
+        let interaction = oauth.as_ref().map(|_| INTERACTION_COOKIE);
+        let session = settings.sessions.cookie.as_ref();
         Ok(Live {
+            own_cookies: OwnCookies::new(session, interaction.as_slice()),
             session_route: Arc::new(session_route),
             settings,
             routes,
@@ -104,6 +108,11 @@ impl Live {
     /// The authorization server's endpoints, if there is one.
     pub(super) fn oauth(&self) -> Option<&OAuthEndpoints> {
         self.oauth.as_ref()
+    }
+
+    /// The cookies that no upstream sees or sets; `None` if there are none.
+    pub(super) fn own_cookies(&self) -> Option<&OwnCookies> {
+        self.own_cookies.as_ref()
     }
 
     /// How the authorization server is set up, if there is one.

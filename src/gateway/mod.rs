@@ -140,8 +140,8 @@ impl Gateway {
         let authorized = authorize::authorize(intake, route, caller, environment)
             .inspect_err(|denied| count_denial(worker, route, denied))?;
         let admitted = limit::admit(authorized, live.settings())?;
-        let session_cookie = live.settings().sessions.cookie.as_ref();
-        forward::forward(admitted, pool, worker.tokens(), session_cookie, record)
+        let own_cookies = live.own_cookies();
+        forward::forward(admitted, pool, worker.tokens(), own_cookies, record)
             .await
             .map(Answered::Forwarded)
     }

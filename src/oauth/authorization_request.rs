@@ -47,12 +47,18 @@ const HINTS: [&str; 5] = [
 ];
 const HINT_CHARS: usize = 256;
 
+/// In bytes. RFC 6749 sets no bound; clients put a few dozen bytes there.
+const LONGEST_STATE: usize = 2 * 1024;
+/// In bytes, in the form that is kept.
+const LONGEST_REQUEST: usize = 4 * 1024;
+
 /// What is told to the user, because there is nobody else whom it could be told.
 #[derive(Debug)]
 pub(super) enum NoClient {
     /// No such client, or a disabled one.
     Client,
-    /// Not well-formed, or one of the two parameters that must not be repeated is.
+    /// Not well-formed, or one of the two parameters that must not be repeated is, or `state` is
+    /// longer than anyone has to echo: without it the client could not take the answer for its own.
     Malformed,
     /// Not one of the client's redirect URIs.
     Redirect,
@@ -79,6 +85,10 @@ pub(super) struct Asking {
 /// Client and redirect URI.
 pub(super) async fn asking(server: &AuthorizationServer, form: &Form) -> Result<Asking, NoClient> {
     if form.repeats("client_id") || form.repeats("redirect_uri") {
+        return Err(NoClient::Malformed);
+    }
+    let state = form.get("state").unwrap_or_default();
+    if state.len() > LONGEST_STATE {
         return Err(NoClient::Malformed);
     }
     let id = form.get("client_id").map(ClientId::parse);
@@ -210,6 +220,15 @@ impl LoginHints {
 }
 
 impl AuthorizationRequest {
+    /// The form in which an interaction keeps it, of bounded size: anyone may have one kept.
+    pub(super) fn kept(&self) -> Result<String, Refused> {
+        let text = serde_json::to_string(self).map_err(|_| Refused::bare("server_error"))?;
+        match text.len() <= LONGEST_REQUEST {
+            true => Ok(text),
+            false => Err(Refused::request("the request is too long")),
+        }
+    }
+
     /// Where the answer goes: compared again, the client may have been changed since.
     pub(super) fn redirect(&self, client: &ClientRecord) -> Option<RegisteredRedirect> {
         RegisteredRedirect::of(client, Some(&self.redirect))

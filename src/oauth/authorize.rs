@@ -66,6 +66,10 @@ async fn begin(
     checked: &AuthorizationRequest,
 ) -> Result<Response<Bytes>, Refused> {
     const FAILED: Refused = Refused::bare("server_error");
+    let kept = checked.kept()?;
+    if !server.parts.starts.take(request.client) {
+        return Ok(page::notice(&server.settings.realm, Notice::TooMany));
+    }
     let browser = Browser::of(&request.headers).unwrap_or_else(Browser::new);
     let now = server.parts.clock.now();
     let id = InteractionId::random();
@@ -84,7 +88,7 @@ async fn begin(
         browser: browser.digest(),
         challenge,
         client: asking.client.id.clone(),
-        request: serde_json::to_string(checked).map_err(|_| FAILED)?,
+        request: kept,
         created_at: now,
         expires_at: now.plus(INTERACTION),
         state: InteractionState::Open,

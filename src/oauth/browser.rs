@@ -8,9 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::Response;
-use http::header::{COOKIE, HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
+use http::header::{HeaderMap, HeaderValue, ORIGIN, SET_COOKIE};
 
 use super::OAuthSettings;
+use crate::auth::cookie_values;
 use crate::id::InteractionId;
 use crate::secret::{Digest, MacKeys, Peppers, Purpose, random_bytes};
 
@@ -28,11 +29,7 @@ impl Browser {
 
     /// The browser that sent a request; `None` without a cookie of ours.
     pub(super) fn of(headers: &HeaderMap) -> Option<Browser> {
-        let fields = headers.get_all(COOKIE).iter();
-        let mut values = fields
-            .filter_map(|field| field.to_str().ok())
-            .flat_map(|field| field.split("; "))
-            .filter_map(|pair| pair.strip_prefix(COOKIE_NAME)?.strip_prefix('='));
+        let mut values = cookie_values(headers, COOKIE_NAME);
         let bytes = URL_SAFE_NO_PAD.decode(values.next()?).ok()?;
         bytes.try_into().ok().map(Browser)
     }
@@ -87,6 +84,8 @@ pub(super) fn is_same_site(headers: &HeaderMap, settings: &OAuthSettings) -> boo
 
 #[cfg(test)]
 mod tests {
+    use http::header::COOKIE;
+
     use super::*;
     use crate::oauth::server::tests::settings;
     use crate::secret::Pepper;
@@ -102,10 +101,16 @@ mod tests {
             .next()
             .expect("a pair");
         let mut headers = HeaderMap::new();
-        let field = format!("a=b; {pair}; c=d");
-        headers.insert(COOKIE, HeaderValue::try_from(field).expect("a field"));
-        let again = Browser::of(&headers).expect("the cookie");
-        assert_eq!(again.digest(), browser.digest());
+        for field in [
+            format!("a=b; {pair}; c=d").into_bytes(),
+            // Of another app on this host, in the same field.
+            [b"a=\xe9\xff; ", pair.as_bytes()].concat(),
+            format!("a=b;{pair};c").into_bytes(),
+        ] {
+            headers.insert(COOKIE, HeaderValue::from_bytes(&field).expect("a field"));
+            let again = Browser::of(&headers).expect("the cookie");
+            assert_eq!(again.digest(), browser.digest());
+        }
         headers.insert(COOKIE, HeaderValue::from_static("__Host-pc_int=short"));
         assert!(Browser::of(&headers).is_none());
     }

@@ -11,7 +11,6 @@ use zeroize::Zeroizing;
 
 use super::form::{Form, decode};
 use super::problem::Problem;
-use super::throttle::Subject;
 use super::{AuthorizationServer, OwnRequest};
 use crate::header::{Repeated, single};
 use crate::id::ClientId;
@@ -66,11 +65,7 @@ pub(super) async fn authenticate(
     request: &OwnRequest,
     form: &Form,
 ) -> Result<ClientRecord, Problem> {
-    if let Some(wait) = server
-        .parts
-        .throttle
-        .wait(&Subject::Clients(request.client))
-    {
+    if let Some(wait) = server.parts.throttle.client_wait(request.client) {
         return Err(Problem::TooManyFailures(wait));
     }
     let shown = shown(&request.headers, form)?;
@@ -162,10 +157,7 @@ fn basic(field: &[u8]) -> Option<(Zeroizing<String>, Secret)> {
 /// the client: its secret has 256 random bits, and anyone could shut it out.
 pub(super) fn count_failure(server: &AuthorizationServer, request: &OwnRequest, problem: &Problem) {
     if matches!(problem, Problem::InvalidClient) {
-        server
-            .parts
-            .throttle
-            .failed(Subject::Clients(request.client));
+        server.parts.throttle.client_failed(request.client);
     }
 }
 

@@ -13,7 +13,7 @@ use super::endpoint::interaction_path;
 use super::interaction::{Opened, open_form};
 use super::login::needs_consent;
 use super::page::{self, Notice};
-use super::{AuthorizationServer, OwnRequest};
+use super::{AuthorizationServer, OwnRequest, login_cookie};
 use crate::clock::Timestamp;
 use crate::id::{GrantId, InteractionId};
 use crate::scope::ScopeSet;
@@ -74,7 +74,10 @@ pub(super) async fn go_on(
         }
         Err(notice) => end(server, request, &opened, Err(notice)),
     };
-    opened.browser.renew(response)
+    let mut response = opened.browser.renew(response);
+    let pepper = server.parts.peppers.current();
+    login_cookie::add(pepper, &opened.record, &mut response);
+    response
 }
 
 fn to_page(request: &OwnRequest, id: &InteractionId) -> Response<Bytes> {

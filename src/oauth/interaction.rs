@@ -11,7 +11,7 @@ use super::form::Form;
 use super::page::{self, Message, Notice};
 use super::problem::note_outage;
 use super::redirect::RegisteredRedirect;
-use super::{AuthorizationServer, OwnRequest};
+use super::{AuthorizationServer, Endpoint, OwnRequest, login_cookie};
 use crate::store::{ClientRecord, InteractionRecord, InteractionState, StoreError};
 
 /// An interaction in the browser that it belongs to.
@@ -56,6 +56,11 @@ pub(super) async fn open(
     let record = record.ok_or(Notice::Unknown)?;
     if record.expires_at <= server.parts.clock.now() {
         return Err(Notice::Expired);
+    }
+    // A login form is answered with a password, which is as good: the second of two clicks.
+    let needs_none = delegated || request.own.endpoint == Endpoint::Login;
+    if !needs_none && !login_cookie::is_there(&server.parts.peppers, &record, &request.headers) {
+        return Err(Notice::Unknown);
     }
     let client = server.parts.store.client(&record.client).await?;
     let client = client.filter(|client| client.disabled_at.is_none());

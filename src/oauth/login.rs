@@ -10,7 +10,7 @@ use super::decision::{self, is_asked};
 use super::interaction::{Opened, open_form};
 use super::page::{self, Message, Notice};
 use super::password::{Busy, Verdict};
-use super::throttle::Subject;
+use super::throttle::Held;
 use super::{AuthorizationServer, OwnRequest};
 use crate::id::LoginName;
 use crate::secret::Secret;
@@ -35,7 +35,9 @@ pub(super) async fn answer(server: &AuthorizationServer, request: &OwnRequest) -
     };
     let name = form.get("name").unwrap_or_default();
     let password = Secret::new(form.get("password").unwrap_or_default());
-    let user = match check(server, request, name, password).await {
+    let checked = check(server, request, name, password).await;
+    count(server, checked.as_ref().err());
+    let user = match checked {
         Ok(user) => user,
         Err(failed) => return refuse(server, &opened, &failed),
     };
@@ -45,20 +47,43 @@ pub(super) async fn answer(server: &AuthorizationServer, request: &OwnRequest) -
     }
 }
 
+/// Counts how a login ended.
+fn count(server: &AuthorizationServer, failed: Option<&Failed>) {
+    let outcome = match failed {
+        None => "ok",
+        Some(Failed::Busy) => "busy",
+        Some(Failed::Notice(_)) => "error",
+        Some(Failed::TooMany(_)) => "throttled",
+        Some(Failed::Wrong) => "wrong",
+    };
+    let logins = &server.parts.metrics.oauth_logins;
+    logins.with_label_values(&[outcome]).inc();
+}
+
 async fn check(
     server: &AuthorizationServer,
     request: &OwnRequest,
     name: &str,
     password: Secret,
 ) -> Result<UserRecord, Failed> {
-    let throttle = &server.parts.throttle;
-    let subjects = [
-        Subject::Logins(request.client),
-        Subject::Name(name.chars().take(128).collect()),
-    ];
-    if let Some(wait) = subjects.iter().filter_map(|one| throttle.wait(one)).max() {
-        return Err(Failed::TooMany(wait));
+    let attempt = server.parts.throttle.try_login(name, request.client)?;
+    let compared = compare(server, name, password).await;
+    match &compared {
+        Ok(_) => attempt.succeeded(),
+        // As it was counted.
+        Err(Failed::Wrong) => drop(attempt),
+        Err(_) => attempt.give_back(),
     }
+    let (user, verdict) = compared?;
+    keep(server, &user, verdict).await;
+    Ok(user)
+}
+
+async fn compare(
+    server: &AuthorizationServer,
+    name: &str,
+    password: Secret,
+) -> Result<(UserRecord, Verdict), Failed> {
     let user = match LoginName::parse(name) {
         Ok(name) => server
             .parts
@@ -73,19 +98,8 @@ async fn check(
     let verdict = server.parts.passwords.verify(hash, password).await;
     let verdict = verdict.map_err(|Busy| Failed::Busy)?;
     let right = fits && verdict != Verdict::Wrong;
-    match user.filter(|user| right && user.disabled_at.is_none()) {
-        Some(user) => {
-            throttle.succeeded(&subjects[1]);
-            keep(server, &user, verdict).await;
-            Ok(user)
-        }
-        None => {
-            for subject in subjects {
-                throttle.failed(subject);
-            }
-            Err(Failed::Wrong)
-        }
-    }
+    let user = user.filter(|user| right && user.disabled_at.is_none());
+    user.map(|user| (user, verdict)).ok_or(Failed::Wrong)
 }
 
 /// Keeps a password that was hashed anew, unless it was changed meanwhile. If that fails, the next
@@ -99,6 +113,15 @@ async fn keep(server: &AuthorizationServer, user: &UserRecord, verdict: Verdict)
     if let Err(error) = store.set_password(&user.name, hash, before, now).await {
         let cause: &dyn std::error::Error = &error;
         tracing::warn!(cause, "a password that was hashed anew could not be kept");
+    }
+}
+
+impl From<Held> for Failed {
+    fn from(held: Held) -> Failed {
+        match held {
+            Held::Busy => Failed::Busy,
+            Held::Wait(wait) => Failed::TooMany(wait),
+        }
     }
 }
 

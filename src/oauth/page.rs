@@ -41,6 +41,8 @@ pub(super) enum Notice {
     /// The form is not one of ours, or of another page.
     Forged,
     Malformed,
+    /// Too many have begun.
+    TooMany,
     Unavailable,
     /// No such interaction, or not this browser's.
     Unknown,
@@ -172,10 +174,14 @@ pub(super) fn notice(realm: &str, notice: Notice) -> Response<Bytes> {
     let (status, heading, text) = notice.parts();
     let main = format!("<h1>{heading}</h1><p>{text}</p>");
     let mut response = page(status, realm, heading, &main, Some("'none'".into()));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        let headers = response.headers_mut();
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
-    }
+    let seconds = match status {
+        StatusCode::SERVICE_UNAVAILABLE => "5",
+        // By then one more may begin, if nobody was quicker.
+        StatusCode::TOO_MANY_REQUESTS => "1",
+        _ => return response,
+    };
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
     response
 }
 
@@ -216,6 +222,11 @@ impl Notice {
                 StatusCode::BAD_REQUEST,
                 "This request is malformed",
                 "The app that sent you here made an error. Tell its makers.",
+            ),
+            Notice::TooMany => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many people are logging in just now",
+                "Wait a moment, then load this page again.",
             ),
             Notice::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,

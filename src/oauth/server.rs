@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use super::metadata::Documents;
 use super::page::Notice;
+use super::starts::Starts;
 use super::throttle::Throttle;
 use super::{
     Endpoint, Found, OAuthSettings, OwnRequest, Passwords, Places, ProtectedResource, SigningKeys,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::auth::{Authenticator, CredentialSettings, OwnKeys, Repepper};
 use crate::clock::Clock;
-use crate::observe::{AuditEvent, AuditLog};
+use crate::observe::{AuditEvent, AuditLog, Metrics};
 use crate::secret::{LivePeppers, Peppers};
 use crate::store::Store;
 use crate::token::{OpaqueFormat, RefreshTokens};
@@ -35,6 +36,8 @@ pub struct OAuthParts {
     pub(super) passwords: Arc<Passwords>,
     pub(super) throttle: Arc<Throttle>,
     audit: Option<AuditLog>,
+    pub(super) starts: Arc<Starts>,
+    pub(super) metrics: Arc<Metrics>,
     control: Handle,
 }
 
@@ -56,6 +59,7 @@ impl OAuthParts {
         credentials: &CredentialSettings,
         control: Handle,
         audit: Option<AuditLog>,
+        metrics: &Arc<Metrics>,
     ) -> OAuthParts {
         let peppers = credentials.peppers.clone();
         let format = OpaqueFormat::new(credentials.prefix.clone());
@@ -70,7 +74,9 @@ impl OAuthParts {
             repepper: Repepper::new(Arc::clone(&store), control.clone()),
             keys: Arc::new(keys),
             passwords: Arc::new(Passwords::new(control.clone())),
-            throttle: Arc::new(Throttle::default()),
+            throttle: Arc::new(Throttle::new()),
+            starts: Arc::new(Starts::new()),
+            metrics: Arc::clone(metrics),
             store,
             clock,
             peppers,

@@ -49,6 +49,18 @@ impl Room {
     }
 
     async fn ask(&self, method: Method, path: &str, cookie: &str, form: &str) -> Response<Bytes> {
+        let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        self.ask_from(home, method, path, cookie, form).await
+    }
+
+    async fn ask_from(
+        &self,
+        client: IpAddr,
+        method: Method,
+        path: &str,
+        cookie: &str,
+        form: &str,
+    ) -> Response<Bytes> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let hosts = ["osir.com", "api.osir.com"].into_iter();
         let own = hosts
@@ -67,7 +79,7 @@ impl Room {
             query: Some(query.to_owned()),
             headers,
             body: Bytes::from(form.to_owned()),
-            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            client,
         };
         self.server.answer(request).await.expect("an answer")
     }
@@ -87,6 +99,7 @@ fn server(store: &Arc<dyn Store>, clock: &Clock, metrics: &Arc<Metrics>) -> Auth
         &credentials,
         control.clone(),
         None,
+        metrics,
     );
     let tokens = AccessTokens::new(&[], clock.clone(), metrics, &control, 1);
     let revocation = Arc::new(Revocation::new(&credentials.cache, &[]));
@@ -174,25 +187,73 @@ async fn a_client_that_keeps_failing_waits_twice_as_long_each_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_is_guessed_at_waits_and_its_owner_gets_in_afterwards() {
+async fn an_address_that_begins_too_many_logins_is_told_to_wait_and_nothing_is_kept_of_them() {
     let room = Room::open().await;
     let begin = format!(
         "/oauth/authorize?client_id=client_1&redirect_uri={CALLBACK}&response_type=code&scope=domains:read"
     );
-    let begun = room.ask(Method::GET, &begin, "", "").await;
-    let page = text(&begun, LOCATION).to_owned();
-    let cookie = text(&begun, SET_COOKIE).split(';').next();
-    let cookie = cookie.expect("a pair").to_owned();
-    let shown = room.ask(Method::GET, &page, &cookie, "").await;
-    let html = String::from_utf8_lossy(shown.body()).into_owned();
-    let token = html.split(r#"name="token" value=""#).nth(1);
-    let token = token.and_then(|rest| rest.split('"').next());
-    let token = token.expect("a form token");
-    let log_in = async |password: &str| {
-        let form = format!("token={token}&name=alice&password={password}");
-        let path = format!("{page}/login");
-        room.ask(Method::POST, &path, &cookie, &form).await
+    let start = async || room.ask(Method::GET, &begin, "", "").await;
+    let mut begun = 0;
+    let refused = loop {
+        let answer = start().await;
+        if answer.status() != StatusCode::FOUND {
+            break answer;
+        }
+        begun += 1;
     };
+    assert_eq!(begun, 120);
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(text(&refused, RETRY_AFTER), "1");
+    assert!(!refused.headers().contains_key(SET_COOKIE));
+    advance(Duration::from_secs(1)).await;
+    for status in [StatusCode::FOUND, StatusCode::FOUND] {
+        assert_eq!(start().await.status(), status);
+    }
+    assert_eq!(start().await.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+/// A login page in a browser.
+struct LoginPage {
+    path: String,
+    cookie: String,
+    token: String,
+}
+
+impl LoginPage {
+    async fn open(room: &Room) -> LoginPage {
+        let begin = format!(
+            "/oauth/authorize?client_id=client_1&redirect_uri={CALLBACK}&response_type=code&scope=domains:read"
+        );
+        let begun = room.ask(Method::GET, &begin, "", "").await;
+        let path = text(&begun, LOCATION).to_owned();
+        let cookie = text(&begun, SET_COOKIE).split(';').next();
+        let cookie = cookie.expect("a pair").to_owned();
+        let shown = room.ask(Method::GET, &path, &cookie, "").await;
+        let html = String::from_utf8_lossy(shown.body()).into_owned();
+        let token = html.split(r#"name="token" value=""#).nth(1);
+        let token = token.and_then(|rest| rest.split('"').next());
+        LoginPage {
+            path,
+            cookie,
+            token: token.expect("a form token").to_owned(),
+        }
+    }
+
+    /// As alice, from the address of this number.
+    async fn log_in(&self, room: &Room, from: u8, password: &str) -> Response<Bytes> {
+        let (token, path) = (&self.token, format!("{}/login", self.path));
+        let form = format!("token={token}&name=alice&password={password}");
+        let from = IpAddr::V4(Ipv4Addr::new(192, 0, 2, from));
+        room.ask_from(from, Method::POST, &path, &self.cookie, &form)
+            .await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_guessed_at_waits_and_its_owner_gets_in_afterwards() {
+    let room = Room::open().await;
+    let page = LoginPage::open(&room).await;
+    let log_in = async |password: &str| page.log_in(&room, 1, password).await;
     for _ in 0..5 {
         assert_eq!(log_in("wrong").await.status(), StatusCode::FORBIDDEN);
     }
@@ -203,5 +264,41 @@ async fn a_name_that_is_guessed_at_waits_and_its_owner_gets_in_afterwards() {
     advance(Duration::from_secs(1)).await;
     let entered = log_in(PASSWORD).await;
     assert_eq!(entered.status(), StatusCode::SEE_OTHER);
-    assert_eq!(text(&entered, LOCATION), page);
+    assert_eq!(text(&entered, LOCATION), page.path);
+}
+
+#[tokio::test(start_paused = true)]
+async fn guesses_that_come_at_once_are_no_more_than_are_free_and_keep_nobody_else_out() {
+    let room = Arc::new(Room::open().await);
+    let page = Arc::new(LoginPage::open(&room).await);
+    let mut guesses = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let (room, page) = (Arc::clone(&room), Arc::clone(&page));
+        guesses.spawn(async move { page.log_in(&room, 1, "wrong").await.status() });
+    }
+    let statuses = guesses.join_all().await;
+    let count = |status| statuses.iter().filter(|one| **one == status).count();
+    let tested = count(StatusCode::FORBIDDEN);
+    assert!((1..=5).contains(&tested), "{statuses:?}");
+    let told_to_wait = count(StatusCode::TOO_MANY_REQUESTS);
+    let told_that_it_is_busy = count(StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(tested + told_to_wait + told_that_it_is_busy, 40);
+    // The name is guessed at from everywhere now; the owner is elsewhere.
+    for from in 2..30 {
+        let guess = page.log_in(&room, from, "wrong").await;
+        assert_eq!(guess.status(), StatusCode::FORBIDDEN, "{from}");
+    }
+    let again = page.log_in(&room, 29, "wrong").await;
+    assert_eq!(again.status(), StatusCode::TOO_MANY_REQUESTS);
+    let owner = page.log_in(&room, 100, PASSWORD).await;
+    assert_eq!(owner.status(), StatusCode::SEE_OTHER);
+    let counted = room.server.parts.metrics.render();
+    for (outcome, count) in [
+        ("ok", 1),
+        ("wrong", tested + 28),
+        ("throttled", told_to_wait + 1),
+    ] {
+        let line = format!("portcullis_oauth_logins_total{{outcome=\"{outcome}\"}} {count}\n");
+        assert!(counted.contains(&line), "{line}{counted}");
+    }
 }

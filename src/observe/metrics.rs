@@ -57,6 +57,8 @@ pub struct Metrics {
     /// `portcullis_config_reloads_total{outcome}`.
     pub config_reloads: IntCounterVec,
     config_info: IntGaugeVec,
+    /// `portcullis_oauth_logins_total{outcome}`.
+    pub oauth_logins: IntCounterVec,
     /// `portcullis_panics_total`: bugs that cost one request each.
     pub panics: IntCounter,
     /// `portcullis_audit_dropped_total`.
@@ -176,6 +178,7 @@ impl Metrics {
             config_last_reload_success: families.register(IntGauge::new("config_last_reload_success", "Whether the last reload took.").expect("valid name")),
             config_reloads: families.counters("config_reloads_total", "Reloads of the configuration.", &["outcome"]),
             config_info: families.gauges("config_info", "The configuration that is live.", &["digest"]),
+            oauth_logins: families.counters("oauth_logins_total", "Logins with name and password, by how they ended.", &["outcome"]),
             panics: families.register(IntCounter::new("panics_total", "Bugs, each of which cost one request.").expect("valid name")),
             audit_dropped: families.register(IntCounter::new("audit_dropped_total", "Audit lines that could not be written.").expect("valid name")),
             access_log_dropped: families.counter("access_log_dropped_total", "Access-log lines that could not be kept."),

@@ -34,6 +34,8 @@ pub const CALLBACK: &str = "https://yourapp.com/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const PKCE: &str =
     "&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
+/// What the cookie of a login begins with.
+pub const LOGIN_COOKIE: &str = "__Secure-pc_login=";
 pub const PASSWORD: &str = "correct horse battery";
 const PEPPER_2: &str = "1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f00f";
 const PEPPER_3: &str = "2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f00f1e";
@@ -370,6 +372,20 @@ impl Browser<'_> {
             self.cookie,
             form.len()
         ));
+        self.keep_login();
+    }
+
+    /// Keeps the cookie of a login, beside the one that it has.
+    fn keep_login(&mut self) {
+        let set = self.answer.headers.iter();
+        let mut set = set.filter(|(name, _)| name == "set-cookie");
+        let login = set.find(|(_, value)| value.starts_with(LOGIN_COOKIE));
+        let Some((_, login)) = login else {
+            return;
+        };
+        let pair = login.split(';').next().expect("a pair");
+        let own = self.cookie.split("; ").next().expect("a pair");
+        self.cookie = format!("{own}; {pair}");
     }
 
     /// Logs in, and looks at the page that comes then.

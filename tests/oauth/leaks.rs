@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::house::{CALLBACK, House, PKCE, VERIFIER, basic, encoded, parameter, text};
+use crate::house::{
+    CALLBACK, House, LOGIN_COOKIE, PKCE, VERIFIER, basic, encoded, parameter, text,
+};
 use crate::support::{Answer, REDIS_PASSWORD, Raw, RedisServer, Tls, eventually};
 
 const PASSWORD: &str = "a password-that-is-in-no-log";
@@ -191,7 +193,14 @@ impl Served {
             assert_eq!(refused.status, 403);
             self.shown.push_str(&refused.body.replace(&token, ""));
         }
-        assert_eq!(log_in(self, NAME, PASSWORD).status, 303);
+        let entered = log_in(self, NAME, PASSWORD);
+        assert_eq!(entered.status, 303);
+        let mut set = entered.headers.iter();
+        let login = set.find(|(_, value)| value.starts_with(LOGIN_COOKIE));
+        let (_, login) = login.expect("the login's cookie");
+        let login = login.split(';').next().expect("a pair").to_owned();
+        self.keep("the login's cookie", &login[LOGIN_COOKIE.len()..]);
+        let headers = format!("cookie: {cookie}; {login}\r\n");
         let form = format!("token={token}&decision=allow");
         let decided = self.post("osir.com", &format!("{page}/decision"), &headers, &form);
         parameter(&decided, "code").expect("a code")

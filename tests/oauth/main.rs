@@ -33,4 +33,5 @@ mod races;
 mod abuse;
 mod misplaced;
 mod audit;
+mod own_cookie;
 mod leaks;

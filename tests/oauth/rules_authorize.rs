@@ -174,6 +174,34 @@ fn a_loopback_redirect_is_an_address_with_any_port_that_there_can_be() {
 }
 
 #[test]
+fn what_is_kept_of_a_request_is_bounded() {
+    let house = House::start();
+    let ask = |state: &str| house.authorize(&seed_query().replace("s%2B1", &encoded(state)));
+    let kept = ask(&"x".repeat(2048));
+    assert_eq!((kept.status, parameter(&kept, "error")), (302, None));
+    // Longer than anyone has to echo.
+    for state in ["x".repeat(2049), "é".repeat(1025), "x".repeat(6000)] {
+        let mut refused = None;
+        assert!(house.calls_of(|| refused = Some(ask(&state))).is_empty());
+        let refused = refused.expect("an answer");
+        assert_eq!((refused.status, refused.header("location")), (400, None));
+        assert!(refused.body.contains("This request is malformed"));
+    }
+    // Each takes six bytes in the form that is kept.
+    let state = "\u{1}".repeat(1000);
+    let mut refused = None;
+    let calls = house.calls_of(|| refused = Some(ask(&state)));
+    assert_eq!(calls.into_keys().collect::<Vec<_>>(), ["client"]);
+    let refused = refused.expect("an answer");
+    assert_eq!(refused.status, 302);
+    assert_eq!(
+        parameter(&refused, "error").as_deref(),
+        Some("invalid_request")
+    );
+    assert_eq!(parameter(&refused, "state"), Some(encoded(&state)));
+}
+
+#[test]
 fn state_comes_back_byte_for_byte() {
     let house = House::start();
     let visible: String = (' '..='~').collect();

@@ -27,7 +27,7 @@ mod delegated;
 pub use delegated::{AnswerLogin, DelegatedLogin, LoginAnswer, RejectReason};
 
 /// How long an interaction is remembered past its end: whoever comes late is told so.
-const LATE: Duration = Duration::from_secs(600);
+const LATE: Duration = Duration::from_secs(120);
 
 /// Who logged in, and what they may grant.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
