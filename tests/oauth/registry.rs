@@ -2,13 +2,14 @@
 
 use portcullis::admin::{AdminClient, CreatedClient, NewUserBody, PasswordBody, RotateClientBody};
 use portcullis::auth::{RevokeTokens, TokenName, TokenSelection};
+use portcullis::clock::Clock;
 use portcullis::id::{AccountId, ClientId, LoginName, RequestId};
 use portcullis::oauth::{AppSelection, NewClientRequest};
 use portcullis::secret::Secret;
-use portcullis::store::{ClientKind, GrantType};
+use portcullis::store::{ChangeUser, ClientKind, GrantType};
 use serde_json::Value;
 
-use crate::house::{CALLBACK, House, error, json, parameter, scopes, text};
+use crate::house::{CALLBACK, House, basic, error, json, parameter, scopes, text};
 use crate::support::{Answer, eventually};
 
 const PASSWORD: &str = "a password of fives";
@@ -274,6 +275,47 @@ fn a_code_under_way_ends_with_all_that_its_user_or_client_has() {
 #[test]
 fn a_code_under_way_ends_with_all_that_its_user_or_client_has_on_redis() {
     a_code_under_way_ends_with_the_rest(House::on_redis());
+}
+
+/// RFC 7662 §2.2: `active` is whether it could be used.
+#[test]
+fn introspection_says_of_a_refresh_token_what_a_refresh_would() {
+    let made = Made::over(House::on_redis());
+    let tokens = made.connect();
+    let look = || {
+        let form = format!("token={}", text(&tokens, "refresh_token"));
+        let basic = basic(made.client.as_str(), made.secret.expose());
+        json(&made.house.post("/oauth/introspect", &basic, &form))
+    };
+    let has_scopes = |text: &str| {
+        let scopes = scopes(text);
+        let changed = made.house.with_store(async |store| {
+            let now = Clock::system().now();
+            store.set_user_scopes(&name(), scopes, now).await
+        });
+        let changed = changed.expect("the store is there");
+        assert!(matches!(changed, ChangeUser::Changed(_)), "{changed:?}");
+    };
+    let inactive = serde_json::json!({ "active": false });
+    let told = look();
+    assert_eq!(
+        (&told["active"], &told["scope"]),
+        (&true.into(), &"domains:read".into())
+    );
+    has_scopes("domains:write");
+    assert_eq!(look(), inactive, "its user may give nothing of it");
+    has_scopes("domains:read");
+    assert_eq!(look()["active"], true);
+    // Marked, and nothing of the rest done yet.
+    let disabled = made.house.with_store(async |store| {
+        let now = Clock::system().now();
+        store.disable_user(&name(), now).await
+    });
+    let disabled = disabled.expect("the store is there");
+    assert!(matches!(disabled, ChangeUser::Changed(_)), "{disabled:?}");
+    assert_eq!(look(), inactive, "its user is disabled");
+    let refused = made.refresh(&tokens, &made.secret);
+    assert_eq!(error(&refused), "invalid_grant");
 }
 
 #[test]
