@@ -183,7 +183,7 @@ impl Bench {
 
     fn authenticate(&self, headers: &HeaderMap) -> Caller {
         let credential = Credential::extract(headers, self.authenticator.form()).expect("one");
-        let verdict = at_once(self.authenticator.authenticate(credential));
+        let verdict = at_once(self.authenticator.authenticate(credential, None));
         Caller::Known(verdict.expect("a good one"))
     }
 
@@ -362,7 +362,7 @@ impl Bench {
             fields(&[("authorization", &bearer)]),
         ] {
             let credential = Credential::extract(&headers, self.authenticator.form()).expect("one");
-            let verdict = self.authenticator.authenticate(credential).await;
+            let verdict = self.authenticator.authenticate(credential, None).await;
             verdict.expect("a good one");
         }
     }

@@ -87,7 +87,7 @@ impl Room {
 
     async fn verdict(&self, text: &str) -> Result<Principal, Failure> {
         let credential = Credential::read(text, self.authenticator.form());
-        self.authenticator.authenticate(credential).await
+        self.authenticator.authenticate(credential, None).await
     }
 
     async fn failure(&self, text: &str) -> Option<Failure> {
@@ -99,7 +99,7 @@ impl Room {
         let (authenticator, text) = (Arc::clone(&self.authenticator), text.to_owned());
         tokio::spawn(async move {
             let credential = Credential::read(&text, authenticator.form());
-            authenticator.authenticate(credential).await
+            authenticator.authenticate(credential, None).await
         })
     }
 
@@ -326,7 +326,10 @@ async fn garbage_is_refused_without_a_look_up_also_when_the_store_is_down() {
 #[tokio::test(start_paused = true)]
 async fn no_credential_is_absent_and_a_session_is_unknown() {
     let room = Room::open().await;
-    let absent = room.authenticator.authenticate(Credential::Absent).await;
+    let absent = room
+        .authenticator
+        .authenticate(Credential::Absent, None)
+        .await;
     assert_eq!(absent.err(), Some(Failure::Absent));
     assert_eq!(room.store.lookup_count(), 0);
     let session = OpaqueFormat::new("osir").mint(OpaqueKind::Session);

@@ -195,7 +195,10 @@ async fn authenticate(
         }
         rejection
     })?;
-    match live.authenticator().authenticate(credential).await {
+    let verdict = live
+        .authenticator()
+        .authenticate(credential, route.resource());
+    match verdict.await {
         Ok(principal) => {
             record.caller(&principal);
             Ok(Caller::Known(principal))

@@ -49,7 +49,7 @@ async fn refresh(server: &AuthorizationServer, text: &str) -> Result<OwnToken, P
 /// Verified and looked up on the not-before list as a request's would be, then read.
 async fn access(server: &AuthorizationServer, text: &str) -> Result<OwnToken, Problem> {
     let credential = Credential::AccessToken(text);
-    match server.authenticator.inspect(credential).await {
+    match server.authenticator.inspect(credential, None).await {
         Ok(principal) if principal.issuer() == Some(server.settings.issuer.as_str()) => {}
         Ok(_) | Err(Failure::Absent | Failure::Refused(_)) => return Ok(OwnToken::None),
         Err(Failure::Unavailable(_)) => return Err(Problem::Unavailable),
