@@ -52,7 +52,7 @@ fn cached_key(criterion: &mut Criterion) {
     criterion.bench_function("authenticate a cached key", |bench| {
         bench.iter(|| {
             let credential = Credential::extract(&headers, authenticator.form()).expect("one key");
-            let verdict = runtime.block_on(authenticator.authenticate(credential, HERE));
+            let verdict = runtime.block_on(authenticator.authenticate(credential, HERE, None));
             black_box(verdict.expect("a good key"))
         });
     });

@@ -185,7 +185,7 @@ impl Bench {
 
     fn authenticate(&self, headers: &HeaderMap) -> Caller {
         let credential = Credential::extract(headers, self.authenticator.form()).expect("one");
-        let verdict = at_once(self.authenticator.authenticate(credential, HERE));
+        let verdict = at_once(self.authenticator.authenticate(credential, HERE, None));
         Caller::Known(verdict.expect("a good one"))
     }
 
@@ -364,7 +364,10 @@ impl Bench {
             fields(&[("authorization", &bearer)]),
         ] {
             let credential = Credential::extract(&headers, self.authenticator.form()).expect("one");
-            let verdict = self.authenticator.authenticate(credential, HERE).await;
+            let verdict = self
+                .authenticator
+                .authenticate(credential, HERE, None)
+                .await;
             verdict.expect("a good one");
         }
     }

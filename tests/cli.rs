@@ -667,6 +667,7 @@ impl Home {
             subject: "acct_1".into(),
             account: AccountId::parse("acct_1").ok(),
             client: None,
+            resource: None,
             environment: store::Environment::Live,
             scopes: ScopeSet::parse("domains:read").expect("scopes"),
             created_at: now,

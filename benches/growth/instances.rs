@@ -229,7 +229,7 @@ impl Instance {
 
     async fn verdict(&self, key: &str) -> Result<(), Failure> {
         let credential = Credential::read(key, self.authenticator.form());
-        self.authenticator.inspect(credential).await.map(drop)
+        self.authenticator.inspect(credential, None).await.map(drop)
     }
 }
 

@@ -180,6 +180,7 @@ impl Key {
             account: Some(record.account.clone()),
             client_id: None,
             issuer: None,
+            resource: None,
             grant: None,
             jti: None,
             issued_at: record.created_at,

@@ -118,22 +118,30 @@ impl Authenticator {
         &self.revocation
     }
 
-    /// Whose credential this is that a request from `client` shows. Counted. Whether it may be used
-    /// from there is for whoever asks to check; only if so is it a use that moves "last seen".
+    /// Whose credential this is that a request from `client` shows, for a resource of ours, as `aud`
+    /// names it; `None` is one that nothing is said of. Counted. Whether it may be used from there
+    /// is for whoever asks to check; only if so is it a use that moves "last seen".
     pub async fn authenticate(
         &self,
         credential: Credential<'_>,
         client: IpAddr,
+        resource: Option<&str>,
     ) -> Result<Principal, Failure> {
         let kind = credential.kind();
         let verdict = self.verify(credential, Occasion::Use(client)).await;
+        let verdict = for_resource(verdict, resource);
         self.tally.count(kind, &verdict);
         verdict
     }
 
     /// The same verdict, neither counted nor a use that moves "last seen": for whoever only asks.
-    pub async fn inspect(&self, credential: Credential<'_>) -> Result<Principal, Failure> {
-        self.verify(credential, Occasion::Inquiry).await
+    pub async fn inspect(
+        &self,
+        credential: Credential<'_>,
+        resource: Option<&str>,
+    ) -> Result<Principal, Failure> {
+        let verdict = self.verify(credential, Occasion::Inquiry).await;
+        for_resource(verdict, resource)
     }
 
     async fn verify(
@@ -183,6 +191,17 @@ impl Authenticator {
             | Credential::Refused { .. }
             | Credential::Session(_) => Ok(None),
         }
+    }
+}
+
+/// RFC 8707 §2: a token of our own, and what it gave, is for one resource, and opens no other.
+fn for_resource(
+    verdict: Result<Principal, Failure>,
+    resource: Option<&str>,
+) -> Result<Principal, Failure> {
+    match verdict {
+        Ok(principal) if !principal.is_for(resource) => Err(Failure::Refused(Refusal::Audience)),
+        verdict => verdict,
     }
 }
 
@@ -245,6 +264,7 @@ mod tests {
             account: Some(AccountId::parse("acct_1").expect("id")),
             client_id: Some("client-1".into()),
             issuer: Some("https://idp.example".into()),
+            resource: None,
             grant: Some("grant-1".into()),
             jti: Some("jti-1".into()),
             issued_at: ISSUED,

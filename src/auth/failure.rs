@@ -16,7 +16,8 @@ pub enum Failure {
 pub enum Refusal {
     /// The token's algorithm is not one that its issuer, or its key, is pinned to.
     Algorithm,
-    /// None of the issuer's audiences is in `aud`.
+    /// None of the issuer's audiences is in `aud`; or one of our own, for another resource of ours
+    /// than was asked for.
     Audience,
     /// Wrong length, alphabet or checksum.
     Checksum,

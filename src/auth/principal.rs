@@ -78,6 +78,8 @@ pub(super) struct Identity {
     pub(super) account: Option<AccountId>,
     pub(super) client_id: Option<String>,
     pub(super) issuer: Option<String>,
+    /// The one resource that a token of our own is for, and what it gave; `None` is any.
+    pub(super) resource: Option<Arc<str>>,
     /// The family of a token's grant, from the claim `fam`.
     pub(super) grant: Option<String>,
     /// A token's `jti`, as it is denied by; not every one can be a [`CredentialId`].
@@ -155,6 +157,20 @@ impl Principal {
     /// The token's issuer, where there is one.
     pub fn issuer(&self) -> Option<&str> {
         self.identity.issuer.as_deref()
+    }
+
+    /// The one resource that it is for (RFC 8707), where our own authorization server made it or
+    /// what gave it; `None` is any.
+    pub fn resource(&self) -> Option<&str> {
+        self.identity.resource.as_deref()
+    }
+
+    /// Whether it is good for a resource; `None` is one that nothing is said of.
+    pub(super) fn is_for(&self, resource: Option<&str>) -> bool {
+        match (self.resource(), resource) {
+            (Some(own), Some(asked)) => own == asked,
+            (None, _) | (_, None) => true,
+        }
     }
 
     /// The granted scopes.

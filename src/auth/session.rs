@@ -1,7 +1,8 @@
 //! Session tokens: from a text of the right shape to a principal.
 //!
 //! A session is judged together with what gave it: its scopes and addresses are those that both
-//! have, it ends when either ends, and whatever denies the one denies the other. Not here: making
+//! have, it is for its parent's resource, it ends when either ends, and whatever denies the one
+//! denies the other. Not here: making
 //! and ending sessions ([`super::session_desk`]). Invariants: expiry, revocation in both directions
 //! and idleness are judged on every use, also of a cached record; a session is found idle only by a
 //! store that was just asked, since another gateway may have seen it.
@@ -286,6 +287,7 @@ fn identity(record: SessionRecord, key: Option<&KeyRecord>) -> Identity {
         account: record.account,
         client_id: record.client,
         issuer,
+        resource: record.resource.map(Arc::from),
         grant,
         jti: None,
         issued_at,

@@ -2,7 +2,7 @@
 //! the command line alike.
 //!
 //! Not here: whether a session admits a request ([`super::session`]), and any transport. Invariants:
-//! a session never may more, from more places, or for longer than what gave it; a session gives no
+//! a session never may more, from or at more places, or for longer than what gave it; a session gives no
 //! session; its token leaves the desk once; every change leaves an audit line.
 
 use std::sync::Arc;
@@ -313,6 +313,7 @@ impl SessionDesk {
             subject: principal.subject().to_owned(),
             account: principal.account().cloned(),
             client: principal.client_id().map(str::to_owned),
+            resource: principal.resource().map(str::to_owned),
             environment: principal.environment(),
             scopes,
             created_at: now,

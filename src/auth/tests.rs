@@ -90,7 +90,9 @@ impl Room {
 
     async fn verdict(&self, text: &str) -> Result<Principal, Failure> {
         let credential = Credential::read(text, self.authenticator.form());
-        self.authenticator.authenticate(credential, HERE).await
+        self.authenticator
+            .authenticate(credential, HERE, None)
+            .await
     }
 
     async fn failure(&self, text: &str) -> Option<Failure> {
@@ -102,7 +104,7 @@ impl Room {
         let (authenticator, text) = (Arc::clone(&self.authenticator), text.to_owned());
         tokio::spawn(async move {
             let credential = Credential::read(&text, authenticator.form());
-            authenticator.authenticate(credential, HERE).await
+            authenticator.authenticate(credential, HERE, None).await
         })
     }
 
@@ -329,7 +331,7 @@ async fn no_credential_is_absent_and_a_session_is_unknown() {
     let room = Room::open().await;
     let absent = room
         .authenticator
-        .authenticate(Credential::Absent, HERE)
+        .authenticate(Credential::Absent, HERE, None)
         .await;
     assert_eq!(absent.err(), Some(Failure::Absent));
     assert_eq!(room.store.lookup_count(), 0);

@@ -95,6 +95,7 @@ mod tests {
             account: AccountId::parse("acct_1").ok(),
             client_id: None,
             issuer: None,
+            resource: None,
             grant: None,
             jti: None,
             issued_at: crate::clock::Timestamp::from_secs(0),

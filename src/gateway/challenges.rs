@@ -1,8 +1,9 @@
 //! `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1): what a refused client is told, made once a route.
 //!
-//! Not here: when it is told ([`super::rejection`]). Invariant: a challenge names a protected
-//! resource that the route is of, if there is one, because a client compares the `resource` of that
-//! document with the URL it asked for (RFC 9728 §3.3).
+//! Not here: when it is told ([`super::rejection`]), and that a token of ours is for the resource of
+//! the route that it comes to ([`Route::resource`](super::Route::resource)). Invariant: a challenge
+//! names the protected resource that the route is of, if there is one, because a client compares the
+//! `resource` of that document with the URL it asked for (RFC 9728 §3.3).
 
 use http::HeaderValue;
 
@@ -30,13 +31,17 @@ pub struct Challenging<'a> {
 }
 
 impl Challenges {
-    pub(super) fn new(challenging: &Challenging<'_>, route: &RouteSettings) -> Challenges {
+    /// `resource` is what [`Challenging::resource`] says of the route.
+    pub(super) fn new(
+        challenging: &Challenging<'_>,
+        resource: Option<&ProtectedResource>,
+        route: &RouteSettings,
+    ) -> Challenges {
         let value = |text: String| {
             HeaderValue::try_from(text)
                 .expect("the config allows only visible ASCII in realm, scopes and URLs")
         };
         let realm = challenging.realm;
-        let resource = challenging.resource(route);
         let place = resource.map_or_else(String::new, |resource| {
             format!(r#", resource_metadata="{}""#, resource.metadata)
         });
@@ -68,7 +73,7 @@ impl Challenges {
 impl<'a> Challenging<'a> {
     /// The resource that a route is of: the one on a host of the route's with the most of its
     /// path. The first one where none fits.
-    fn resource(&self, route: &RouteSettings) -> Option<&'a ProtectedResource> {
+    pub(super) fn resource(&self, route: &RouteSettings) -> Option<&'a ProtectedResource> {
         let fits = |resource: &&ProtectedResource| {
             let hosts = &route.hosts;
             (hosts.is_empty() || hosts.contains(&resource.host))
@@ -97,6 +102,7 @@ mod tests {
     fn resource(url: &str) -> ProtectedResource {
         let (host, path) = url.split_at(url.find('/').unwrap_or(url.len()));
         ProtectedResource {
+            audience: format!("https://{url}"),
             host: host.into(),
             path: path.into(),
             metadata: format!("https://{host}/m{path}"),
@@ -110,7 +116,7 @@ mod tests {
         };
         let mut route = route("r", pattern, &[http::Method::GET]);
         route.hosts = hosts.iter().map(ToString::to_string).collect();
-        Challenges::new(&challenging, &route)
+        Challenges::new(&challenging, challenging.resource(&route), &route)
     }
 
     fn prefix(path: &str) -> PathPattern {

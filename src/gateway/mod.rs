@@ -195,11 +195,10 @@ async fn authenticate(
         }
         rejection
     })?;
-    match live
+    let verdict = live
         .authenticator()
-        .authenticate(credential, intake.client())
-        .await
-    {
+        .authenticate(credential, intake.client(), route.resource());
+    match verdict.await {
         Ok(principal) => {
             record.caller(&principal);
             Ok(Caller::Known(principal))

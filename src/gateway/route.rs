@@ -17,6 +17,8 @@ use crate::observe::{Metrics, RouteMetrics};
 #[derive(Debug)]
 pub struct Route {
     settings: RouteSettings,
+    /// The audience of the resource that it is of; `None` where the gateway gives no tokens.
+    resource: Option<String>,
     challenges: Challenges,
     /// Handles of `requests_total` and `request_duration_seconds`.
     pub metrics: RouteMetrics,
@@ -72,13 +74,9 @@ impl RouteTable {
         for index in 0..settings.len() {
             add_all(&mut tables, index, settings)?;
         }
-        let routes = settings.iter().map(|route| {
-            Arc::new(Route {
-                challenges: Challenges::new(challenging, route),
-                metrics: metrics.route(&route.name),
-                settings: route.clone(),
-            })
-        });
+        let routes = settings
+            .iter()
+            .map(|route| Arc::new(Route::new(route.clone(), challenging, metrics)));
         Ok(RouteTable {
             routes: routes.collect(),
             tables,
@@ -124,9 +122,15 @@ impl Route {
             max_body: None,
             trailers: false,
         };
+        Route::new(settings, challenging, metrics)
+    }
+
+    fn new(settings: RouteSettings, challenging: &Challenging<'_>, metrics: &Metrics) -> Route {
+        let resource = challenging.resource(&settings);
         Route {
-            challenges: Challenges::new(challenging, &settings),
-            metrics: metrics.route(name),
+            challenges: Challenges::new(challenging, resource, &settings),
+            resource: resource.map(|resource| resource.audience.clone()),
+            metrics: metrics.route(&settings.name),
             settings,
         }
     }
@@ -134,6 +138,12 @@ impl Route {
     /// Its settings.
     pub fn settings(&self) -> &RouteSettings {
         &self.settings
+    }
+
+    /// The resource that tokens of our own have to be for here (RFC 8707), as `aud` says it; `None`
+    /// where the gateway gives no tokens.
+    pub fn resource(&self) -> Option<&str> {
+        self.resource.as_deref()
     }
 
     /// Its `WWW-Authenticate` values.

@@ -121,8 +121,9 @@ fn require_target(grant: &GrantRecord, asked: Option<&str>) -> Result<(), Proble
     }
 }
 
-/// A user who was disabled after [`present_scopes`] had asked: its grants were ended without this
-/// one, which was none yet. If the store cannot say, the denial that came with it still stands.
+/// A user who was disabled after [`present_scopes`] had asked: a gateway of before may have done
+/// that, which ends no grant whose code was not redeemed. If the store cannot say, the denial that
+/// came with it still stands.
 async fn end_if_disabled(server: &AuthorizationServer, grant: &GrantRecord) -> Result<(), Problem> {
     let store = &server.parts.store;
     let Ok(Some(user)) = store.user(&grant.subject).await else {

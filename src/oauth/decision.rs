@@ -189,7 +189,8 @@ pub(super) async fn allow(
 /// So that the same is not asked again. If that fails, it is asked again. What the operator's page
 /// has asked is the page's to remember.
 async fn remember(server: &AuthorizationServer, opened: &Opened, login: &Login, scopes: ScopeSet) {
-    if server.settings.login.is_delegated() || !may_remember(&opened.client) {
+    let delegated = server.settings.login.is_delegated();
+    if delegated || !may_remember(&opened.client) || is_for_one_of_several(server, opened) {
         return;
     }
     let (store, now) = (&server.parts.store, server.parts.clock.now());
@@ -300,6 +301,23 @@ impl Made {
             grant,
         }
     }
+}
+
+/// The resource that a request is for, where it is another than the default: then a consent that is
+/// remembered, which says nothing of it, spares nobody the next one.
+pub(super) fn other_resource<'a>(
+    server: &AuthorizationServer,
+    opened: &'a Opened,
+) -> Option<&'a str> {
+    let asked = opened.asked.resource.as_deref()?;
+    let default = server.settings.resources.first().map(String::as_str);
+    (default != Some(asked)).then_some(asked)
+}
+
+/// A consent to one resource of several is not kept: one that is kept is also good for a request
+/// that names none, whose grant is for each that there is.
+fn is_for_one_of_several(server: &AuthorizationServer, opened: &Opened) -> bool {
+    opened.asked.resource.is_some() && server.settings.resources.len() > 1
 }
 
 /// Whether the client's users are ever asked.

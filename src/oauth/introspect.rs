@@ -12,6 +12,7 @@ use super::issue::Claims;
 use super::own_token::{self, OwnToken};
 use super::problem::Problem;
 use super::{AuthorizationServer, OwnRequest, answer};
+use crate::scope::ScopeSet;
 use crate::store::{ClientKind, ClientRecord, GrantRecord};
 
 /// Tells of a token.
@@ -30,14 +31,19 @@ pub(super) async fn answer(
         .ok_or(Problem::InvalidRequest("token is missing"))?;
     let told = match own_token::read(server, token).await? {
         OwnToken::Access(claims) if may_see(&client, &claims.client_id) => access(&claims),
-        OwnToken::Refresh(token, grant)
-            if grant.client == client.id && own_token::is_live(server, &token, &grant) =>
-        {
-            refresh(server, &grant)
+        OwnToken::Refresh(token, grant) => {
+            match own_token::refreshable(server, &token, &grant, &client).await? {
+                Some(scopes) => refresh(server, &grant, &scopes),
+                None => inactive(),
+            }
         }
-        _ => json!({ "active": false }),
+        OwnToken::Access(_) | OwnToken::None | OwnToken::Other => inactive(),
     };
     Ok(answer::json(StatusCode::OK, &told))
+}
+
+fn inactive() -> Value {
+    json!({ "active": false })
 }
 
 fn may_see(client: &ClientRecord, owner: &str) -> bool {
@@ -51,7 +57,8 @@ fn access(claims: &Claims) -> Value {
     told
 }
 
-fn refresh(server: &AuthorizationServer, grant: &GrantRecord) -> Value {
+/// With the scopes that a refresh would give: client and user may have fewer now than were granted.
+fn refresh(server: &AuthorizationServer, grant: &GrantRecord, scopes: &ScopeSet) -> Value {
     let idle = grant.refresh.as_ref().map(|state| state.idle_at);
     let end = idle.map_or(grant.expires_at, |idle| idle.min(grant.expires_at));
     json!({
@@ -59,7 +66,7 @@ fn refresh(server: &AuthorizationServer, grant: &GrantRecord) -> Value {
         "iss": server.settings.issuer,
         "client_id": grant.client.as_str(),
         "sub": grant.subject.as_str(),
-        "scope": grant.scopes.as_str(),
+        "scope": scopes.as_str(),
         "exp": end.as_secs(),
     })
 }

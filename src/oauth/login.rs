@@ -177,7 +177,8 @@ pub(super) async fn needs_consent(
     if !is_asked(&opened.client) {
         return Ok(false);
     }
-    if !decision::may_remember(&opened.client) {
+    if !decision::may_remember(&opened.client) || decision::other_resource(server, opened).is_some()
+    {
         return Ok(true);
     }
     let known = server

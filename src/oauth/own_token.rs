@@ -7,8 +7,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::AuthorizationServer;
 use super::issue::Claims;
 use super::problem::Problem;
+use super::refresh_token::narrowed;
+use super::token::present_scopes;
 use crate::auth::{Credential, Failure};
-use crate::store::{GrantRecord, GrantStanding};
+use crate::scope::ScopeSet;
+use crate::store::{ClientRecord, GrantRecord, GrantStanding, GrantType};
 use crate::token::{RefreshToken, Shape};
 
 /// A token that we gave out.
@@ -46,7 +49,7 @@ async fn refresh(server: &AuthorizationServer, text: &str) -> Result<OwnToken, P
 /// Verified and looked up on the not-before list as a request's would be, then read.
 async fn access(server: &AuthorizationServer, text: &str) -> Result<OwnToken, Problem> {
     let credential = Credential::AccessToken(text);
-    match server.authenticator.inspect(credential).await {
+    match server.authenticator.inspect(credential, None).await {
         Ok(principal) if principal.issuer() == Some(server.settings.issuer.as_str()) => {}
         Ok(_) | Err(Failure::Absent | Failure::Refused(_)) => return Ok(OwnToken::None),
         Err(Failure::Unavailable(_)) => return Err(Problem::Unavailable),
@@ -60,12 +63,27 @@ async fn access(server: &AuthorizationServer, text: &str) -> Result<OwnToken, Pr
     })
 }
 
-/// Whether a refresh token could be used now.
-pub(super) fn is_live(
+/// The scopes that a refresh would give now; `None` where it would give no token.
+pub(super) async fn refreshable(
     server: &AuthorizationServer,
     token: &RefreshToken,
     grant: &GrantRecord,
-) -> bool {
+    client: &ClientRecord,
+) -> Result<Option<ScopeSet>, Problem> {
+    let may_refresh = client.settings.grants.contains(&GrantType::RefreshToken);
+    if grant.client != client.id || !may_refresh || !is_live(server, token, grant) {
+        return Ok(None);
+    }
+    let present = match present_scopes(server, grant, client).await {
+        // A user who is disabled.
+        Err(Problem::InvalidGrant) => return Ok(None),
+        present => present?,
+    };
+    Ok(narrowed(grant, &present, None).ok())
+}
+
+/// Whether a refresh token is the newest of a grant that goes on.
+fn is_live(server: &AuthorizationServer, token: &RefreshToken, grant: &GrantRecord) -> bool {
     let now = server.parts.clock.now();
     let current = grant.refresh.as_ref().is_some_and(|state| {
         state.generation == token.generation

@@ -16,7 +16,7 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
-use super::decision::granted;
+use super::decision::{granted, other_resource};
 use super::endpoint::interaction_path;
 use super::interaction::Opened;
 use super::{AuthorizationServer, answer};
@@ -139,11 +139,16 @@ pub(super) fn consent(
             escape(name)
         );
     }
+    main.push_str("</ul>");
+    if let Some(resource) = other_resource(server, opened) {
+        let resource = escape(resource);
+        let _ = write!(main, "<p>This is for <code>{resource}</code> alone.</p>");
+    }
     let action = interaction_path(&opened.record.id);
     let token = token_field(server, opened);
     let _ = write!(
         main,
-        r#"</ul><form method="post" action="{action}/decision">{token}<button name="decision" value="allow">Allow</button></form>{}"#,
+        r#"<form method="post" action="{action}/decision">{token}<button name="decision" value="allow">Allow</button></form>{}"#,
         deny_form(&action, &token)
     );
     let realm = &server.settings.realm;

@@ -52,7 +52,7 @@ pub(super) async fn rotate(
 
 /// What the access token gets: never more than was granted and still is, and the refresh token
 /// goes on with all of it. Whether it was granted at all is the store's to say, with the token.
-fn narrowed(
+pub(super) fn narrowed(
     grant: &GrantRecord,
     present: &ScopeSet,
     asked: Option<&ScopeSet>,

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::table;
-use crate::auth::{Credential, CredentialForm, Failure, Principal, SessionCookie};
+use crate::auth::{Credential, CredentialForm, Failure, Principal, Refusal, SessionCookie};
 use crate::environment::Environment;
 use crate::gateway::{
     Access, Asked, CHECKS, CanonicalPath, Check, Live, OwnEndpoint, Reason, Resolved, Route,
@@ -139,7 +139,7 @@ impl Explanation {
         match &request.credential {
             ExplainCredential::Scopes(scopes) => self.scopes(route, scopes),
             credential => {
-                let principal = self.authenticate(live, credential).await?;
+                let principal = self.authenticate(live, route, credential).await?;
                 self.authorize(live, route, request.address, &principal)
             }
         }
@@ -166,7 +166,7 @@ impl Explanation {
         if let ExplainCredential::Scopes(scopes) = &request.credential {
             return self.scopes(route, scopes);
         }
-        let principal = self.authenticate(live, &request.credential).await?;
+        let principal = self.authenticate(live, route, &request.credential).await?;
         match request.address {
             None => self.allow("authorize", "address: not given, not checked"),
             Some(address) => {
@@ -208,6 +208,7 @@ impl Explanation {
     async fn authenticate(
         &mut self,
         live: &Live,
+        route: &Route,
         credential: &ExplainCredential,
     ) -> Result<Principal, Reason> {
         let authenticator = live.authenticator();
@@ -229,19 +230,26 @@ impl Explanation {
             self.allow("credential", unknown);
         }
         let verdict = authenticator
-            .inspect(credential)
+            .inspect(credential, route.resource())
             .await
             .map_err(|failure| match failure {
                 Failure::Absent => Reason::Missing,
                 Failure::Refused(refusal) => Reason::Refused(refusal),
                 Failure::Unavailable(unavailable) => Reason::Unavailable(unavailable),
             });
+        if let (Err(Reason::Refused(Refusal::Audience)), Some(resource)) =
+            (&verdict, route.resource())
+        {
+            let what = format!("audience: of our own tokens, the route takes those for {resource}");
+            self.deny("authenticate", &what);
+            return verdict;
+        }
         self.step("authenticate", verdict, |principal| {
-            format!(
-                "{} with scopes {}",
-                principal.credential_id(),
-                principal.scopes()
-            )
+            let (id, scopes) = (principal.credential_id(), principal.scopes());
+            match principal.resource() {
+                Some(resource) => format!("{id} for {resource} with scopes {scopes}"),
+                None => format!("{id} with scopes {scopes}"),
+            }
         })
     }
 

@@ -60,6 +60,9 @@ pub struct SessionRecord {
     pub account: Option<AccountId>,
     /// The OAuth client, where the parent names one.
     pub client: Option<String>,
+    /// The one resource of ours that it is for, which is its parent's; `None` is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// Live or test.
     pub environment: Environment,
     /// What it may do at most.

@@ -239,6 +239,47 @@ fn consent_is_asked_once_or_never_where_the_client_says_so_and_always_of_a_publi
     }
 }
 
+/// A consent is for a resource (RFC 8707): the page names it, and it spares no other's.
+#[test]
+fn consent_to_another_resource_is_asked_each_time_and_names_it() {
+    let house = House::edited(None, |yaml| {
+        let one = "audience: https://api.osir.com }";
+        assert!(yaml.contains(one), "{yaml}");
+        yaml.replace(
+            one,
+            "audience: [https://api.osir.com, https://api.osir.com/mcp] }",
+        )
+    });
+    let query = seed_query().replace("client_conf", "client_once");
+    let ask = |resource: &str| {
+        let mut browser = house.browser(&format!("{query}{resource}"));
+        browser.log_in("alice", PASSWORD);
+        browser
+    };
+    const NAMED: &str = "<p>This is for <code>https://api.osir.com/mcp</code> alone.</p>";
+    let (default, other) = (
+        "&resource=https://api.osir.com",
+        "&resource=https://api.osir.com/mcp",
+    );
+    // A consent to one of them is remembered for none.
+    for resource in [other, default, other, default, ""] {
+        let mut browser = ask(resource);
+        let page = browser.answer.body.clone();
+        assert!(page.contains("will be able to"), "{resource}: {page}");
+        assert_eq!(page.contains(NAMED), resource == other, "{resource}");
+        browser.decide("allow");
+        assert!(parameter(&browser.answer, "code").is_some(), "{resource}");
+    }
+    // To all of them: good for the default, which the page would not have named.
+    for resource in ["", default] {
+        let code = parameter(&ask(resource).answer, "code");
+        assert!(code.is_some(), "{resource}: asked before");
+    }
+    let asked = ask(other).answer;
+    assert_eq!(parameter(&asked, "code"), None);
+    assert!(asked.body.contains(NAMED), "{asked:?}");
+}
+
 #[test]
 fn a_user_gives_no_more_than_they_have() {
     let house = House::start();

@@ -1,13 +1,15 @@
 //! Clients and users that operators make, on their whole way: to a token, and to its end.
 
 use portcullis::admin::{AdminClient, CreatedClient, NewUserBody, PasswordBody, RotateClientBody};
+use portcullis::auth::{RevokeTokens, TokenName, TokenSelection};
+use portcullis::clock::Clock;
 use portcullis::id::{AccountId, ClientId, LoginName, RequestId};
 use portcullis::oauth::{AppSelection, NewClientRequest};
 use portcullis::secret::Secret;
-use portcullis::store::{ClientKind, GrantType};
+use portcullis::store::{ChangeUser, ClientKind, GrantType};
 use serde_json::Value;
 
-use crate::house::{CALLBACK, House, error, json, parameter, scopes, text};
+use crate::house::{CALLBACK, House, basic, error, json, parameter, scopes, text};
 use crate::support::{Answer, eventually};
 
 const PASSWORD: &str = "a password of fives";
@@ -55,14 +57,24 @@ impl Made {
 
     /// Login and consent, to the first tokens.
     fn connect(&self) -> Value {
-        let mut browser = self.house.browser(&self.query());
-        browser.log_in(&NAME.replace('@', "%40"), PASSWORD);
-        browser.decide("allow");
-        let code = parameter(&browser.answer, "code").expect("a code");
-        let grant = format!("grant_type=authorization_code&code={code}&redirect_uri={CALLBACK}");
-        let answer = self.token(&grant, &self.secret);
+        let answer = self.redeem(&self.code());
         assert_eq!(answer.status, 200, "{answer:?}");
         json(&answer)
+    }
+
+    /// Login and consent, to a code that nobody has redeemed.
+    fn code(&self) -> String {
+        let mut browser = self.house.browser(&self.query());
+        browser.log_in(&NAME.replace('@', "%40"), PASSWORD);
+        if parameter(&browser.answer, "code").is_none() {
+            browser.decide("allow");
+        }
+        parameter(&browser.answer, "code").expect("a code")
+    }
+
+    fn redeem(&self, code: &str) -> Answer {
+        let form = format!("grant_type=authorization_code&code={code}&redirect_uri={CALLBACK}");
+        self.token(&form, &self.secret)
     }
 
     fn token(&self, form: &str, secret: &Secret) -> Answer {
@@ -211,6 +223,99 @@ fn a_disabled_user_cannot_log_in_and_its_tokens_are_refused_until_it_grants_anew
     let admitted = made.log_in(PASSWORD);
     assert!(parameter(&admitted, "code").is_some(), "{admitted:?}");
     made.is_refused(&tokens);
+}
+
+/// Whatever ends all that a user or a client has also ends a code that nobody has redeemed yet.
+fn a_code_under_way_ends_with_the_rest(house: House) {
+    let made = Made::over(house);
+    let name_of = |text: &str| TokenName::parse(text).expect("a name");
+    let revoke = |tokens: TokenSelection| {
+        let issuer = Some("https://osir.com".into());
+        let wish = RevokeTokens { tokens, issuer };
+        let revoked = made.operate(async |admin| admin.revoke_tokens(&wish).await);
+        revoked.expect("revoked");
+    };
+    let subject = made.operate(async |admin| admin.user(&name()).await.expect("a user").id);
+    let ends: [&dyn Fn(); 4] = [
+        &|| revoke(TokenSelection::Subject(name_of(subject.as_str()))),
+        &|| revoke(TokenSelection::Client(name_of(made.client.as_str()))),
+        &|| {
+            let revoked = made.operate(async |admin| {
+                let apps = admin.apps(&name()).await.expect("a list").apps;
+                assert_eq!(apps, [], "nothing is connected yet");
+                admin.revoke_apps(&name(), &AppSelection::All).await
+            });
+            assert_eq!(revoked.expect("revoked").apps, []);
+        },
+        &|| {
+            let toggled = made.operate(async |admin| {
+                admin.disable_user(&name()).await?;
+                admin.enable_user(&name()).await
+            });
+            toggled.expect("disabled and enabled");
+        },
+    ];
+    for (which, end) in ends.into_iter().enumerate() {
+        let code = made.code();
+        end();
+        let refused = made.redeem(&code);
+        let told = (refused.status, error(&refused));
+        assert_eq!(told, (400, "invalid_grant".into()), "way {which}");
+    }
+    // What is granted afterwards is good.
+    let tokens = made.connect();
+    assert_eq!(made.refresh(&tokens, &made.secret).status, 200);
+}
+
+#[test]
+fn a_code_under_way_ends_with_all_that_its_user_or_client_has() {
+    a_code_under_way_ends_with_the_rest(House::start());
+}
+
+#[test]
+fn a_code_under_way_ends_with_all_that_its_user_or_client_has_on_redis() {
+    a_code_under_way_ends_with_the_rest(House::on_redis());
+}
+
+/// RFC 7662 §2.2: `active` is whether it could be used.
+#[test]
+fn introspection_says_of_a_refresh_token_what_a_refresh_would() {
+    let made = Made::over(House::on_redis());
+    let tokens = made.connect();
+    let look = || {
+        let form = format!("token={}", text(&tokens, "refresh_token"));
+        let basic = basic(made.client.as_str(), made.secret.expose());
+        json(&made.house.post("/oauth/introspect", &basic, &form))
+    };
+    let has_scopes = |text: &str| {
+        let scopes = scopes(text);
+        let changed = made.house.with_store(async |store| {
+            let now = Clock::system().now();
+            store.set_user_scopes(&name(), scopes, now).await
+        });
+        let changed = changed.expect("the store is there");
+        assert!(matches!(changed, ChangeUser::Changed(_)), "{changed:?}");
+    };
+    let inactive = serde_json::json!({ "active": false });
+    let told = look();
+    assert_eq!(
+        (&told["active"], &told["scope"]),
+        (&true.into(), &"domains:read".into())
+    );
+    has_scopes("domains:write");
+    assert_eq!(look(), inactive, "its user may give nothing of it");
+    has_scopes("domains:read");
+    assert_eq!(look()["active"], true);
+    // Marked, and nothing of the rest done yet.
+    let disabled = made.house.with_store(async |store| {
+        let now = Clock::system().now();
+        store.disable_user(&name(), now).await
+    });
+    let disabled = disabled.expect("the store is there");
+    assert!(matches!(disabled, ChangeUser::Changed(_)), "{disabled:?}");
+    assert_eq!(look(), inactive, "its user is disabled");
+    let refused = made.refresh(&tokens, &made.secret);
+    assert_eq!(error(&refused), "invalid_grant");
 }
 
 #[test]

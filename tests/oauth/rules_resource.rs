@@ -1,7 +1,10 @@
 //! What the API tells a client that comes with an access token, or without (identity.md §1.4).
 
+use portcullis::policy::{ExplainCredential, ExplainRequest};
+use portcullis::secret::Secret;
+
 use crate::house::{House, claims, json, text};
-use crate::support::{FORBIDDEN, UNAUTHORIZED};
+use crate::support::{Answer, FORBIDDEN, UNAUTHORIZED};
 
 const PLACE: &str = "https://api.osir.com/.well-known/oauth-protected-resource";
 
@@ -53,6 +56,127 @@ fn a_challenge_leads_to_the_resource_that_was_asked_for() {
         let document = json(&ask(place.expect("a place")));
         assert_eq!(document["resource"], resource, "{path}: {challenge}");
     }
+}
+
+const DOMAINS: &str = "https://api.osir.com/v1/domains";
+
+/// With a resource of its own for one of two routes.
+fn with_two_resources() -> House {
+    House::edited(None, |yaml| {
+        let (one, routes) = ("audience: https://api.osir.com }", "routes:\n");
+        assert!(yaml.contains(one) && yaml.contains(routes), "{yaml}");
+        let two = format!("audience: [https://api.osir.com, {DOMAINS}] }}");
+        let vps = "  - { name: vps-read, prefix: /v1/vps, methods: [GET], \
+                   access: { scopes: [domains:read] }, upstream: domains }\n";
+        yaml.replace(one, &two)
+            .replace(routes, &format!("{routes}{vps}"))
+    })
+}
+
+fn ask(house: &House, path: &str, token: &str) -> Answer {
+    house.gateway.send(format!(
+        "GET {path} HTTP/1.1\r\nhost: api.osir.com\r\nauthorization: Bearer {token}\r\n\r\n"
+    ))
+}
+
+fn token_for(house: &House, resource: &str) -> String {
+    let form = format!("grant_type=client_credentials&scope=domains:read{resource}");
+    text(&json(&house.token(&form)), "access_token")
+}
+
+fn make_session(house: &House, token: &str) -> Answer {
+    house.gateway.send(format!(
+        "POST /auth/sessions HTTP/1.1\r\nhost: api.osir.com\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+    ))
+}
+
+/// RFC 8707 §2: whoever gets a token for one resource cannot use it at another.
+#[test]
+fn a_token_opens_the_resource_that_it_is_for_and_no_other() {
+    let house = with_two_resources();
+    let default = token_for(&house, "");
+    let domains = token_for(&house, &format!("&resource={DOMAINS}"));
+    assert_eq!(ask(&house, "/v1/domains/example.com", &domains).status, 200);
+    assert_eq!(ask(&house, "/v1/vps", &default).status, 200);
+    let before = house.upstream.received().len();
+    for (path, token, place) in [
+        ("/v1/vps", &domains, PLACE.to_owned()),
+        ("/v1/domains", &default, format!("{PLACE}/v1/domains")),
+    ] {
+        // Again from the cache.
+        for _ in 0..2 {
+            let answer = ask(&house, path, token);
+            assert_eq!((answer.status, answer.body.as_str()), (401, UNAUTHORIZED));
+            let challenge = format!(
+                r#"Bearer realm="osir", error="invalid_token", resource_metadata="{place}", scope="domains:read""#
+            );
+            // Where it leads, a token for this path is to be had.
+            assert_eq!(answer.header("www-authenticate"), Some(&*challenge));
+        }
+    }
+    assert_eq!(house.upstream.received().len(), before, "none came through");
+    let series = r#"portcullis_authentications_total{kind="access_token",outcome="refused",reason="audience"}"#;
+    assert_eq!(house.gateway.metric(series), 4.0);
+    // A key is of no resource.
+    let (_, key) = house.gateway.key(&["domains:read"]);
+    for path in ["/v1/vps", "/v1/domains"] {
+        assert_eq!(ask(&house, path, &key).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_session_is_for_the_resource_of_the_token_that_gave_it() {
+    let house = with_two_resources();
+    let refused = make_session(&house, &token_for(&house, &format!("&resource={DOMAINS}")));
+    assert_eq!(refused.status, 401, "the endpoints are of the default");
+    let made = make_session(&house, &token_for(&house, ""));
+    assert_eq!(made.status, 201, "{made:?}");
+    let session = text(&json(&made), "session_token");
+    assert_eq!(ask(&house, "/v1/vps", &session).status, 200);
+    assert_eq!(ask(&house, "/auth/sessions/current", &session).status, 200);
+    assert_eq!(ask(&house, "/v1/domains", &session).status, 401);
+    let series =
+        r#"portcullis_authentications_total{kind="session",outcome="refused",reason="audience"}"#;
+    assert_eq!(house.gateway.metric(series), 1.0);
+    // One that a key gave is as free as the key.
+    let (_, key) = house.gateway.key(&["domains:read"]);
+    let session = text(&json(&make_session(&house, &key)), "session_token");
+    for path in ["/v1/vps", "/v1/domains"] {
+        assert_eq!(ask(&house, path, &session).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn explain_tells_of_the_resource_that_a_token_is_for() {
+    let house = with_two_resources();
+    let domains = token_for(&house, &format!("&resource={DOMAINS}"));
+    let explain = |path: &str| {
+        let request = ExplainRequest {
+            method: "GET".into(),
+            path: path.into(),
+            host: None,
+            address: None,
+            credential: ExplainCredential::Token(Secret::new(domains.clone())),
+        };
+        let told = house
+            .gateway
+            .operate(async |admin| admin.explain(&request).await);
+        told.expect("explained")
+    };
+    let good = explain("/v1/domains");
+    assert_eq!(good["verdict"], "allow");
+    assert!(
+        good.to_string()
+            .contains(&format!(" for {DOMAINS} with scopes domains:read"))
+    );
+    let bad = explain("/v1/vps");
+    assert_eq!(
+        (&bad["status"], &bad["reason"]),
+        (&401.into(), &"audience".into())
+    );
+    let detail = "audience: of our own tokens, the route takes those for https://api.osir.com\"";
+    assert!(bad.to_string().contains(detail), "{bad}");
 }
 
 #[test]

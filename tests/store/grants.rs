@@ -36,6 +36,8 @@ contract! {
     a_token_from_the_future_ends_nothing
     a_revoked_family_stays_revoked
     the_connected_apps_of_a_user_are_listed_and_revoked
+    a_code_under_way_ends_with_the_grants_of_its_subject_or_client
+    a_pending_grant_is_listed_until_its_code_is_gone_and_an_active_one_once
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -555,21 +557,18 @@ async fn the_connected_apps_of_a_user_are_listed_and_revoked(ground: Ground) {
     let store = ground.store();
     let subject = SubjectId::random();
     let mut flows = Vec::new();
-    for redeemed in [true, true, true, false] {
+    for _ in 0..3 {
         let mut flow = Flow::of(&store);
         flow.record.subject = subject.clone();
         let answer = store.create_grant(flow.record.clone()).await;
         assert_eq!(answer.expect("it answers"), CreateGrant::Created);
-        if redeemed {
-            let answer = flow.redeem(flow.redemption()).await;
-            assert!(matches!(answer, Redeem::Redeemed(_)), "{answer:?}");
-        }
+        let answer = flow.redeem(flow.redemption()).await;
+        assert!(matches!(answer, Redeem::Redeemed(_)), "{answer:?}");
         flows.push(flow);
     }
     let _stranger = Flow::active(&store).await;
-    let redeemed = &mut flows[..3];
-    redeemed.sort_by_key(|flow| (flow.record.expires_at, flow.record.id.to_string()));
-    let mut expected: Vec<GrantId> = redeemed.iter().map(|flow| flow.record.id).collect();
+    flows.sort_by_key(|flow| (flow.record.expires_at, flow.record.id.to_string()));
+    let mut expected: Vec<GrantId> = flows.iter().map(|flow| flow.record.id).collect();
     let owner = GrantOwner::Subject(subject);
     let page = store.grants(&owner, None, 2).await.expect("it answers");
     let ids = |grants: &[GrantRecord]| grants.iter().map(|g| g.id).collect::<Vec<_>>();
@@ -596,4 +595,58 @@ async fn the_connected_apps_of_a_user_are_listed_and_revoked(ground: Ground) {
     assert_eq!(denials(&*store).await.len(), 3);
     let left = store.grants(&owner, None, 9).await.expect("it answers");
     assert_eq!(left.items, []);
+}
+
+async fn a_code_under_way_ends_with_the_grants_of_its_subject_or_client(ground: Ground) {
+    let store = ground.store();
+    for by_client in [false, true] {
+        let flow = Flow::begun(&store).await;
+        let record = &flow.record;
+        let owner = match by_client {
+            true => GrantOwner::Client(record.client.clone()),
+            false => GrantOwner::Subject(record.subject.clone()),
+        };
+        let why = RevocationReason::Operator;
+        let ended = store.revoke_grants(&owner, why, flow.clock.now()).await;
+        assert_eq!(ended.expect("it answers"), [record.id]);
+        assert_eq!(flow.redeem(flow.redemption()).await, Redeem::Revoked);
+        assert_eq!(flow.standing().await, revoked(&flow, why));
+        assert!(denials(&*store).await.contains(&flow.denial()));
+        let left = store.grants(&owner, None, 9).await.expect("it answers");
+        assert_eq!(left.items, []);
+    }
+}
+
+async fn a_pending_grant_is_listed_until_its_code_is_gone_and_an_active_one_once(ground: Ground) {
+    let store = ground.store();
+    let grants = async |flow: &Flow| {
+        let owner = GrantOwner::Subject(flow.record.subject.clone());
+        let page = store.grants(&owner, None, 9).await.expect("it answers");
+        let standings = page.items.into_iter().map(|grant| grant.standing);
+        standings.collect::<Vec<_>>()
+    };
+    let flow = Flow::begun(&store).await;
+    assert_eq!(grants(&flow).await, [GrantStanding::Pending]);
+    let answer = flow.redeem(flow.redemption()).await;
+    assert!(matches!(answer, Redeem::Redeemed(_)), "{answer:?}");
+    assert_eq!(grants(&flow).await, [GrantStanding::Active]);
+
+    // The place of a pending grant and of an active one may be the same.
+    let mut short = Flow::of(&store);
+    short.record.expires_at = short.record.code.expires_at.plus(10 * MINUTE);
+    let answer = store.create_grant(short.record.clone()).await;
+    assert_eq!(answer.expect("it answers"), CreateGrant::Created);
+    let answer = short.redeem(short.redemption()).await;
+    assert!(matches!(answer, Redeem::Redeemed(_)), "{answer:?}");
+    assert_eq!(grants(&short).await, [GrantStanding::Active]);
+
+    let flow = Flow::begun(&store).await;
+    for _ in 0..5 {
+        let wrong = RedeemCode {
+            challenge: Some("b".repeat(43)),
+            ..flow.redemption()
+        };
+        assert_eq!(flow.redeem(wrong).await, Redeem::PkceMismatch);
+    }
+    assert_eq!(grants(&flow).await, []);
 }

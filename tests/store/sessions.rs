@@ -40,6 +40,7 @@ pub(crate) fn new_session(parent: &SessionParent) -> NewSession {
             subject: "acct_1".into(),
             account: Some(account("acct_1")),
             client: Some("client_1".into()),
+            resource: Some("https://api.osir.com".into()),
             environment: Environment::Live,
             scopes: ScopeSet::parse("domains:read").expect("valid"),
             created_at: at,
@@ -60,6 +61,18 @@ fn account(id: &str) -> AccountId {
 
 fn digest() -> Digest {
     Digest::from_bytes(random_bytes())
+}
+
+/// One of a gateway that knew no resources.
+#[test]
+fn a_record_of_before_is_for_any_resource() {
+    let record = new_session(&key()).record;
+    let mut before = serde_json::to_value(&record).expect("JSON");
+    let members = before.as_object_mut().expect("an object");
+    assert!(members.remove("resource").is_some());
+    let read: SessionRecord = serde_json::from_value(before.clone()).expect("a record");
+    assert_eq!(read.resource, None);
+    assert_eq!(serde_json::to_value(&read).expect("JSON"), before);
 }
 
 pub(crate) fn key() -> SessionParent {

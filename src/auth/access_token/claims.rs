@@ -60,10 +60,10 @@ impl<'a> Claims<'a> {
         })
     }
 
-    /// RFC 7519 §4.1.3: at least one of ours, byte for byte.
-    pub(super) fn is_for_one_of(&self, ours: &[String]) -> bool {
+    /// RFC 7519 §4.1.3: the first that is one of ours, byte for byte.
+    pub(super) fn audience_among(&self, ours: &[String]) -> Option<&'a str> {
         let is_ours = |audience: &&str| ours.iter().any(|our| our == audience);
-        self.audiences.iter().any(is_ours)
+        self.audiences.iter().copied().find(is_ours)
     }
 
     pub(super) fn is_bound(&self) -> bool {

@@ -77,16 +77,15 @@ impl Issuer {
         if self.settings.token_type == TokenType::AccessToken && claims.issued_at.is_none() {
             return Err(Refusal::Claims);
         }
-        if !claims.is_for_one_of(&self.settings.audiences) {
-            return Err(Refusal::Audience);
-        }
+        let audience = claims.audience_among(&self.settings.audiences);
+        let audience = audience.ok_or(Refusal::Audience)?;
         self.check_times(&claims, now)?;
         // RFC 7800 §3.1: whoever cannot check the proof must not take the token.
         if claims.is_bound() {
             return Err(Refusal::ProofRequired);
         }
         Ok(Judged {
-            token: self.verified(&claims, hash),
+            token: self.verified(&claims, audience, hash),
             end: claims.expires_at.plus(self.settings.clock_skew),
         })
     }
@@ -145,7 +144,7 @@ impl Issuer {
         }
     }
 
-    fn verified(&self, claims: &Claims<'_>, hash: &TokenHash) -> VerifiedToken {
+    fn verified(&self, claims: &Claims<'_>, audience: &str, hash: &TokenHash) -> VerifiedToken {
         let earliest = claims.expires_at.minus(self.settings.max_lifetime);
         let issued_at = claims.issued_at.unwrap_or(earliest);
         let own_id = claims.id.and_then(|id| CredentialId::parse(id).ok());
@@ -161,6 +160,8 @@ impl Issuer {
             },
             client_id: claims.client.map(str::to_owned),
             issuer: Some(self.settings.issuer.clone()),
+            // Our audiences are our resources; those of others are names, any of which is enough.
+            resource: self.is_own().then(|| audience.into()),
             grant: claims.grant.map(str::to_owned),
             jti: claims.id.map(str::to_owned),
             issued_at,

@@ -134,6 +134,7 @@ async fn a_token_becomes_an_identity_qualified_by_its_issuer() {
         account: Some(crate::id::AccountId::parse("acme").expect("an id")),
         client_id: Some("app".into()),
         issuer: Some(ISSUER.into()),
+        resource: None,
         grant: Some("g-1".into()),
         jti: Some("t-1".into()),
         issued_at: Timestamp::from_secs(NOW),

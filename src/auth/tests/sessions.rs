@@ -52,6 +52,7 @@ fn session(parent: SessionParent) -> SessionRecord {
         subject: "acct_1".into(),
         account: Some(AccountId::parse("acct_1").expect("id")),
         client: None,
+        resource: None,
         environment: Environment::Live,
         scopes: ScopeSet::parse("domains:read").expect("scopes"),
         created_at: NOW,
@@ -287,7 +288,7 @@ async fn whoever_asks_about_a_session_does_not_use_it() {
     let session = room.session(SessionParent::Key(id), idle).await;
     room.pass(Duration::from_secs(40)).await;
     let credential = Credential::read(&session, room.authenticator.form());
-    assert!(room.authenticator.inspect(credential).await.is_ok());
+    assert!(room.authenticator.inspect(credential, None).await.is_ok());
     room.pass(Duration::from_secs(40)).await;
     assert_eq!(room.failure(&session).await, Some(IDLE));
 }
@@ -305,7 +306,9 @@ async fn whoever_shows_a_session_from_where_it_may_not_be_used_does_not_use_it()
     let show = async |from: &str| {
         let credential = Credential::read(&session, room.authenticator.form());
         let from = from.parse().expect("an address");
-        room.authenticator.authenticate(credential, from).await
+        room.authenticator
+            .authenticate(credential, from, None)
+            .await
     };
     room.pass(Duration::from_secs(40)).await;
     assert!(show("192.0.2.7").await.is_ok());

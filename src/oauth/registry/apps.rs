@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::id::{ClientId, GrantId, LoginName, SubjectId};
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditOutcome};
 use crate::scope::ScopeSet;
-use crate::store::{GrantOwner, GrantRecord, RevocationReason, RevokeGrant};
+use crate::store::{GrantOwner, GrantRecord, GrantStanding, RevocationReason, RevokeGrant};
 
 /// A client that acts for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +43,13 @@ impl Registry {
     /// The apps that act for a user, in the order of their ids.
     pub async fn apps(&self, user: &LoginName) -> Result<Vec<ConnectedApp>, RegistryError> {
         let subject = self.user(user).await?.id;
-        self.apps_of(&subject).await
+        let mut grants = self.grants_of(&subject).await?;
+        grants.retain(is_active);
+        self.apps_by(&grants).await
     }
 
-    /// Ends what a user granted to one app or to all, and has the user asked again. The answer has
-    /// those that were connected. To repeat it is safe.
+    /// Ends what a user granted to one app or to all, also where the code was not redeemed yet, and
+    /// has the user asked again. The answer has those that were connected. To repeat it is safe.
     pub async fn revoke_apps(
         &self,
         user: &LoginName,
@@ -57,22 +59,28 @@ impl Registry {
         let subject = self.user(user).await?.id;
         // First, so that a crash in between leaves no app that connects again by itself.
         self.forget_consents(&subject, selection).await?;
-        let mut revoked = Vec::new();
-        for app in self.apps_of(&subject).await? {
-            if selection.has(&app.client) {
-                self.revoke(&subject, &app, actor).await?;
-                revoked.push(app);
-            }
+        let mut grants = self.grants_of(&subject).await?;
+        grants.retain(|grant| selection.has(&grant.client));
+        for app in self.apps_by(&grants).await? {
+            self.revoke(&subject, &app, actor).await?;
         }
-        Ok(revoked)
+        grants.retain(is_active);
+        self.apps_by(&grants).await
     }
 
-    async fn apps_of(&self, subject: &SubjectId) -> Result<Vec<ConnectedApp>, RegistryError> {
+    /// What of a user's grants could give a token, now or once its code is redeemed.
+    async fn grants_of(&self, subject: &SubjectId) -> Result<Vec<GrantRecord>, RegistryError> {
         let owner = GrantOwner::Subject(subject.clone());
         let grants = self.tools.store().grants(&owner, None, usize::MAX).await?;
         let now = self.tools.now();
+        let mut grants = grants.items;
+        grants.retain(|grant| now < grant.expires_at);
+        Ok(grants)
+    }
+
+    async fn apps_by(&self, grants: &[GrantRecord]) -> Result<Vec<ConnectedApp>, RegistryError> {
         let mut apps: BTreeMap<ClientId, ConnectedApp> = BTreeMap::new();
-        for grant in grants.items.iter().filter(|grant| now < grant.expires_at) {
+        for grant in grants {
             match apps.get_mut(&grant.client) {
                 Some(app) => app.add(grant),
                 None => {
@@ -153,6 +161,10 @@ impl Registry {
     }
 }
 
+fn is_active(grant: &GrantRecord) -> bool {
+    grant.standing == GrantStanding::Active
+}
+
 impl AppSelection {
     fn has(&self, client: &ClientId) -> bool {
         match self {
@@ -167,6 +179,9 @@ impl ConnectedApp {
         self.scopes = self.scopes.iter().chain(grant.scopes.iter()).collect();
         self.connected_at = self.connected_at.min(grant.created_at);
         self.expires_at = self.expires_at.max(grant.expires_at);
-        self.grants.push(grant.id);
+        // A grant that is just becoming active may be listed twice.
+        if !self.grants.contains(&grant.id) {
+            self.grants.push(grant.id);
+        }
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! One document holds the code, the grant and its refresh state, so that redeeming and rotating are
 //! one step each. Not here: who the client is, the MAC of a refresh token, and what tokens look
-//! like. Invariants: a code is redeemed once; of a family's refresh tokens the newest generation
+//! like. Invariants: a grant that can give a token, now or once its code is redeemed, is on the lists
+//! of its client and subject; a code is redeemed once; of a family's refresh tokens the newest generation
 //! works, the one before within its grace; a revoked family is denied before it is marked, and
 //! nothing makes it active again.
 
@@ -192,8 +193,8 @@ pub trait GrantStore: Send + Sync + 'static {
     /// The grant of an id.
     async fn grant(&self, id: &GrantId) -> Result<Option<GrantRecord>, StoreError>;
 
-    /// Grants whose code was redeemed and that are not revoked, those that end first in front;
-    /// some may just have expired.
+    /// Grants that are not revoked, those that end first in front: of pending ones that is their
+    /// code's end. Some may just have expired; one that is just becoming active may be there twice.
     async fn grants(
         &self,
         owner: &GrantOwner,
@@ -215,8 +216,8 @@ pub trait GrantStore: Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<RevokeGrant, StoreError>;
 
-    /// Revokes each grant of an owner that is active when the call begins. The answer has those
-    /// that were live until now.
+    /// Revokes each grant of an owner that is there when the call begins, also one whose code was
+    /// not redeemed yet. The answer has those that were not revoked until now.
     async fn revoke_grants(
         &self,
         owner: &GrantOwner,
@@ -231,7 +232,9 @@ impl<S: Shelf> GrantStore for S {
         let (place, at) = (place(&record.id), record.created_at);
         shelf::change(self, place, at, move |found| match found {
             Some(_) => Ok(Plan::keep(CreateGrant::Exists)),
-            None => record.plan(CreateGrant::Created),
+            None => Ok(record
+                .plan(CreateGrant::Created)?
+                .listed(record.listings(record.pending_until()))),
         })
         .await
     }
@@ -246,9 +249,12 @@ impl<S: Shelf> GrantStore for S {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<GrantRecord>, StoreError> {
-        let active = |grant: &GrantRecord| grant.standing == GrantStanding::Active;
+        let live = |grant: &GrantRecord| match grant.standing {
+            GrantStanding::Active | GrantStanding::Pending => true,
+            GrantStanding::Revoked { .. } => false,
+        };
         let place = |id: &str| Place::new("g", id);
-        shelf::page(self, index(owner), after, limit, place, active).await
+        shelf::page(self, index(owner), after, limit, place, live).await
     }
 
     async fn redeem_code(&self, request: RedeemCode) -> Result<Redeem, StoreError> {
@@ -301,7 +307,7 @@ impl GrantRecord {
     /// The plan to write it.
     fn plan<T>(&self, answer: T) -> Result<Plan<T>, StoreError> {
         let until = match self.standing {
-            GrantStanding::Pending => self.code.expires_at.plus(LATE),
+            GrantStanding::Pending => self.pending_until(),
             GrantStanding::Active | GrantStanding::Revoked { .. } => self.expires_at.plus(SKEW),
         };
         Plan::write(answer, self, Some(until))
@@ -324,11 +330,23 @@ impl GrantRecord {
             at,
         };
         let plan = self.plan(answer(Box::new(self.clone())))?;
-        Ok(plan.denied(denial).unlisted(self.listings()))
+        Ok(plan.denied(denial).unlisted(self.all_listings()))
     }
 
-    fn listings(&self) -> [Listing; 2] {
-        let until = Some(self.expires_at);
+    /// How long it is there if nobody redeems its code.
+    fn pending_until(&self) -> Timestamp {
+        self.code.expires_at.plus(LATE)
+    }
+
+    /// Its places on lists, as pending and as active.
+    fn all_listings(&self) -> impl Iterator<Item = Listing> {
+        let ends = [self.pending_until(), self.expires_at];
+        ends.into_iter().flat_map(|until| self.listings(until))
+    }
+
+    /// Its places on lists as something that ends then.
+    fn listings(&self, until: Timestamp) -> [Listing; 2] {
+        let until = Some(until);
         [
             GrantOwner::Client(self.client.clone()),
             GrantOwner::Subject(self.subject.clone()),

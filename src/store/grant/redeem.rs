@@ -121,7 +121,12 @@ impl RedeemCode {
             idle_at: self.at.plus(first.idle),
         });
         let plan = grant.plan(Redeem::Redeemed(Box::new(grant.clone())))?;
-        Ok(plan.listed(grant.listings()))
+        let plan = plan.listed(grant.listings(grant.expires_at));
+        Ok(match grant.pending_until() == grant.expires_at {
+            // It has one place on each list, and stays there.
+            true => plan,
+            false => plan.unlisted(grant.listings(grant.pending_until())),
+        })
     }
 }
 
@@ -131,7 +136,8 @@ fn count_wrong_verifier(mut grant: GrantRecord) -> Result<Plan<Redeem>, StoreErr
     }
     grant.code.wrong_verifiers += 1;
     if grant.code.wrong_verifiers >= WRONG_VERIFIERS {
-        return Ok(Plan::remove(Redeem::PkceMismatch));
+        let lists = grant.listings(grant.pending_until());
+        return Ok(Plan::remove(Redeem::PkceMismatch).unlisted(lists));
     }
     grant.plan(Redeem::PkceMismatch)
 }
