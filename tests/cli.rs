@@ -9,6 +9,8 @@
 mod redis;
 #[path = "cli/dev.rs"]
 mod dev;
+#[path = "cli/mistakes.rs"]
+mod mistakes;
 #[path = "cli/paste.rs"]
 mod paste;
 #[path = "cli/policy.rs"]

@@ -22,7 +22,7 @@ pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
         }
     }
     let (routes, upstreams) = (config.gateway.routes.len(), config.upstreams.len());
-    let file = cli.config.display();
+    let file = cli.config_path().display();
     say(format_args!(
         "{file}: valid ({routes} routes, {upstreams} upstreams)"
     ))

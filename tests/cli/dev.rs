@@ -121,6 +121,15 @@ fn dev_starts_from_nothing_survives_a_restart_and_is_managed_over_its_admin_api(
             .contains("the admin token is missing or wrong"),
         "{intruder:?}"
     );
+    assert!(
+        intruder.stderr().contains("PORTCULLIS_ADMIN_TOKEN"),
+        "{intruder:?}"
+    );
+    assert!(
+        !dev.printed.contains("export"),
+        "a variable that stays sends later commands to the demo: {}",
+        dev.printed
+    );
 
     let first = made(&dev);
     dev.stop();
