@@ -49,13 +49,14 @@ pub(super) struct Which {
     /// The one token with this `jti`, for good.
     #[arg(long, value_parser = TokenName::parse)]
     jti: Option<TokenName>,
-    /// All of a subject up to now: SUB, or ISSUER|SUB as upstreams and logs have it.
+    /// All of a subject up to now: SUB, or ISSUER|SUB as upstreams and logs have it. The SUB of a
+    /// user is the id that `user show NAME` tells.
     #[arg(long, value_parser = TokenName::parse)]
     subject: Option<TokenName>,
     /// All of a client up to now.
     #[arg(long, value_parser = TokenName::parse)]
     client: Option<TokenName>,
-    /// All of a grant, for good: grant_…
+    /// All of a grant, for good: grant_…, as `user apps NAME` lists them.
     #[arg(long, value_parser = GrantId::parse)]
     grant: Option<GrantId>,
 }
@@ -105,7 +106,13 @@ async fn revoke(cli: &Cli, desk: &Desk, wish: &RevokeTokens) -> Result<(), Failu
     say(format_args!(
         "refused since {}; grants ended: {ended}",
         revoked.revoked_at
-    ))
+    ))?;
+    match &wish.tokens {
+        TokenSelection::Client(_) | TokenSelection::Subject(_) if ended == 0 => say(
+            "no grant of it is known here; its tokens issued up to now are refused all the same",
+        ),
+        _ => Ok(()),
+    }
 }
 
 async fn revoke_shown(cli: &Cli, token: Secret) -> Result<(), Failure> {

@@ -60,6 +60,7 @@ pub(super) enum Command {
         name: LoginName,
     },
     /// End what a user granted to an app, at once; it has to ask again.
+    #[command(override_usage = "portcullis user revoke-app [OPTIONS] <NAME> <CLIENT|--all>")]
     RevokeApp {
         /// What the user logs in with.
         #[arg(value_parser = LoginName::parse)]
@@ -323,16 +324,21 @@ async fn apps(cli: &Cli, desk: &Desk, name: &LoginName) -> Result<(), Failure> {
         return output::json(&list.apps);
     }
     let rows: Vec<_> = list.apps.iter().map(app_row).collect();
-    output::table(["CLIENT", "NAME", "SCOPES", "SINCE", "EXPIRES"], &rows)
+    output::table(
+        ["CLIENT", "NAME", "SCOPES", "SINCE", "EXPIRES", "GRANT"],
+        &rows,
+    )
 }
 
-fn app_row(app: &AppView) -> [String; 5] {
+fn app_row(app: &AppView) -> [String; 6] {
+    let grants: Vec<String> = app.grants.iter().map(ToString::to_string).collect();
     [
         app.client_id.to_string(),
         app.name.clone(),
         app.scopes.to_string(),
         app.connected_at.clone(),
         app.expires_at.clone(),
+        grants.join(","),
     ]
 }
 

@@ -1,6 +1,15 @@
 //! Mistakes that are easy to make, and what is told of them.
 
-use super::{Home, Run, portcullis};
+use super::{CONFIG, Home, Run, Served, portcullis, text, with_admin};
+
+/// With an authorization server of its own, and a certificate for its hosts.
+fn with_oauth(config: &str) -> String {
+    let issuer = "issuer: https://osir.com";
+    format!(
+        "{config}access_tokens: [{{ {issuer}, builtin: true, audience: https://api.osir.com }}]\n\
+         oauth: {{ {issuer} }}\n"
+    )
+}
 
 fn is_refused(run: &Run, code: i32, words: &str) {
     assert_eq!((run.code(), run.stdout()), (code, String::new()), "{run:?}");
@@ -40,4 +49,63 @@ fn a_configuration_and_a_gateway_of_the_environment_do_not_go_together() {
     for variable in ["PORTCULLIS_ADMIN ", "PORTCULLIS_ADMIN_TOKEN "] {
         assert!(help.contains(variable), "{help}");
     }
+}
+
+#[test]
+fn a_name_or_a_client_that_is_none_is_not_revoked_in_vain() {
+    for config in [CONFIG.to_owned(), with_admin()] {
+        let home = Home::build();
+        home.write("gateway.yaml", &with_oauth(&config));
+        let _served = config.contains("unix:").then(|| Served::start(&home));
+        let alice = [
+            "user",
+            "create",
+            "alice",
+            "--account",
+            "a",
+            "--scope",
+            "domains:read",
+        ];
+        home.run_with_input(&alice, "correct horse battery")
+            .succeeds();
+        let shown = home.run(&["user", "show", "alice", "--format", "json"]);
+        let id = text(&shown.succeeds().json()["id"]);
+
+        let words = format!("error: alice is a user's name; its subject is {id}");
+        for subject in ["alice", "https://osir.com|alice"] {
+            let run = home.run(&["token", "revoke", "--subject", subject]);
+            is_refused(&run, 1, &words);
+        }
+        // The only issuer is our own.
+        let run = home.run(&["token", "revoke", "--client", "client_none"]);
+        is_refused(&run, 1, "error: there is no client client_none");
+        assert_eq!(home.audit_lines("token_revoke"), 0);
+
+        let known = home.run(&["token", "revoke", "--subject", &id]).succeeds();
+        let words =
+            "no grant of it is known here; its tokens issued up to now are refused all the same\n";
+        assert!(known.stdout().ends_with(words), "{known:?}");
+        let named = ["--subject", "alice", "--issuer", "https://osir.com"];
+        home.run(&[&["token", "revoke"], &named[..]].concat())
+            .succeeds();
+    }
+}
+
+#[test]
+fn the_help_of_revoke_app_has_the_arguments_in_their_order() {
+    let home = Home::build();
+    let help = home.run(&["user", "revoke-app", "--help"]).succeeds();
+    let usage = "Usage: portcullis user revoke-app [OPTIONS] <NAME> <CLIENT|--all>\n";
+    assert!(help.stdout().contains(usage), "{help:?}");
+}
+
+#[test]
+fn a_text_that_is_no_grant_s_id_is_told_its_form() {
+    let home = Home::build();
+    let run = home.run(&["token", "revoke", "--grant", "grant_0123"]);
+    is_refused(
+        &run,
+        2,
+        "a grant's id is grant_ and 32 lower-case hex digits",
+    );
 }
