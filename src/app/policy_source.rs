@@ -70,7 +70,12 @@ impl PolicySource {
         );
         if let Some(settings) = &config.oauth {
             match keys {
-                SigningKeyUse::Keep => oauth.signing_keys().start(settings.algorithm).await,
+                SigningKeyUse::Keep => {
+                    let keys = oauth.signing_keys();
+                    // First: no key is made in the place of one that cannot be opened.
+                    keys.check_opens().await?;
+                    keys.start(settings.algorithm).await;
+                }
                 SigningKeyUse::Look => oauth.signing_keys().look().await,
             }
         }

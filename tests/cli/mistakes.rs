@@ -1,5 +1,8 @@
 //! Mistakes that are easy to make, and what is told of them.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::{CONFIG, Home, Run, Served, portcullis, text, with_admin};
 
 /// With an authorization server of its own, and a certificate for its hosts.
@@ -89,6 +92,49 @@ fn a_name_or_a_client_that_is_none_is_not_revoked_in_vain() {
         home.run(&[&["token", "revoke"], &named[..]].concat())
             .succeeds();
     }
+}
+
+#[test]
+fn a_gateway_does_not_start_under_a_pepper_that_does_not_open_its_signing_key() {
+    let home = Home::build();
+    home.write("gateway.yaml", &with_oauth(&with_admin()));
+    drop(Served::start(&home));
+    let list = ["signing-key", "list", "--format", "json"];
+    let key = || text(&home.run(&list).succeeds().json()[0]["kid"]);
+    let kid = key();
+
+    let pepper = |name: &str, text: &str| {
+        home.write(name, text);
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(home.path(name), private).expect("set");
+    };
+    pepper("pepper-2", "another-0123456789abcdefghijklmnopqrstuvwxyz");
+    let config =
+        |pepper: &str| with_oauth(&with_admin()).replace("pepper: { file: pepper }", pepper);
+    home.write("gateway.yaml", &config("pepper: { file: pepper-2 }"));
+    let run = home.run(&["serve"]);
+    is_refused(
+        &run,
+        1,
+        &format!("the signing key {kid} was sealed under another pepper"),
+    );
+    is_refused(&run, 1, "credentials.previous_pepper");
+    assert_eq!(key(), kid, "nothing was made in its place");
+
+    let both = config("pepper: { file: pepper-2 }, previous_pepper: { file: pepper }");
+    home.write("gateway.yaml", &both);
+    drop(Served::start(&home));
+    // It is sealed anew, within ten seconds: the one before is needed no more.
+    home.write("gateway.yaml", &config("pepper: { file: pepper-2 }"));
+    drop(Served::start(&home));
+    assert_eq!(key(), kid);
+
+    // Where the one before is lost for good.
+    home.write("gateway.yaml", &config("pepper: { file: pepper }"));
+    assert_eq!(home.run(&["serve"]).code(), 1);
+    home.run(&["signing-key", "rotate", "--now"]).succeeds();
+    drop(Served::start(&home));
+    assert_ne!(key(), kid);
 }
 
 #[test]
