@@ -95,6 +95,53 @@ fn a_name_or_a_client_that_is_none_is_not_revoked_in_vain() {
 }
 
 #[test]
+fn a_host_of_oauth_that_no_certificate_covers_is_found_by_check_and_by_explain() {
+    let home = Home::build();
+    home.write("gateway.yaml", &with_oauth(CONFIG));
+    // `certs` covers both unless it is told otherwise.
+    home.run(&["check"]).succeeds();
+    home.run(&["certs", "--host", "elsewhere.example"])
+        .succeeds();
+    let check = home.run(&["check"]);
+    is_refused(
+        &check,
+        1,
+        "error: oauth.issuer: no certificate covers osir.com,",
+    );
+    is_refused(
+        &check,
+        1,
+        "error: oauth.token_host: no certificate covers api.osir.com,",
+    );
+    let hint = "portcullis certs --host api.osir.com --host osir.com\n";
+    is_refused(&check, 1, hint);
+    let asked = ["explain", "GET", "/oauth/authorize", "--host", "osir.com"];
+    let told = home.run(&asked);
+    assert_eq!(told.code(), 1);
+    assert!(
+        told.stdout().contains("no certificate covers osir.com"),
+        "{told:?}"
+    );
+
+    home.run(&["certs", "--host", "api.osir.com", "--host", "osir.com"])
+        .succeeds();
+    home.run(&["check"]).succeeds();
+    let others = "oauth: { issuer: https://osir.com, authorize_host: \"login.osir.com:8443\" }\n";
+    let config = with_oauth(CONFIG).replace("oauth: { issuer: https://osir.com }\n", others);
+    home.write("gateway.yaml", &config);
+    let words = "error: oauth.authorize_host: no certificate covers login.osir.com,";
+    is_refused(&home.run(&["check"]), 1, words);
+    // An audience after the first is a host of its own.
+    let config = with_oauth(CONFIG).replace(
+        "audience: https://api.osir.com",
+        "audience: [https://api.osir.com, https://files.osir.com/v1]",
+    );
+    home.write("gateway.yaml", &config);
+    let words = "error: access_tokens: audience: no certificate covers files.osir.com,";
+    is_refused(&home.run(&["check"]), 1, words);
+}
+
+#[test]
 fn a_gateway_does_not_start_under_a_pepper_that_does_not_open_its_signing_key() {
     let home = Home::build();
     home.write("gateway.yaml", &with_oauth(&with_admin()));
@@ -154,4 +201,39 @@ fn a_text_that_is_no_grant_s_id_is_told_its_form() {
         2,
         "a grant's id is grant_ and 32 lower-case hex digits",
     );
+}
+
+#[test]
+fn check_tells_programs_in_json() {
+    let home = Home::build();
+    let check = ["check", "--format", "json"];
+    let told = home.run(&check).succeeds().json();
+    let valid = serde_json::json!({
+        "file": "gateway.yaml", "valid": true, "routes": 1, "upstreams": 1, "problems": [],
+    });
+    assert_eq!(told, valid);
+    home.write(
+        "gateway.yaml",
+        &CONFIG.replace("scopes: [domains:read]", "scopes: [domains:raed]"),
+    );
+    let run = home.run(&check);
+    assert_eq!(run.code(), 78);
+    let (told, problem) = (run.json(), &run.json()["problems"][0]);
+    assert_eq!(
+        (&told["valid"], &told["routes"]),
+        (&false.into(), &serde_json::Value::Null)
+    );
+    assert_eq!(
+        (&problem["line"], &problem["column"]),
+        (&12.into(), &24.into())
+    );
+    assert_eq!(problem["path"], "routes[0].access.scopes[0]");
+    let hosts = CONFIG.replace(
+        "    upstream: domains\n",
+        "    upstream: domains\n    hosts: [a.example]\n",
+    );
+    home.write("gateway.yaml", &hosts);
+    let run = home.run(&check);
+    assert_eq!(run.code(), 1);
+    assert_eq!(run.json()["problems"][0]["path"], "route domains-read");
 }
