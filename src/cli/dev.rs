@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::Failure;
 use super::output::say;
-use crate::dev::{self, Options};
+use super::{Cli, Failure};
+use crate::dev::{self, DevError, Options};
 
 /// Where everything is to be.
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,8 @@ pub(super) struct Arguments {
     ready_file: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(cli: &Cli, arguments: &Arguments) -> Result<(), Failure> {
+    cli.refuse_config("dev")?;
     let options = Options {
         https: arguments.listen,
         http: arguments.http,
@@ -39,7 +40,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         state: arguments.state.clone(),
         program: std::env::args_os().next().unwrap_or_default().into(),
     };
-    let dev = dev::start(&options)?;
+    let dev = dev::start(&options).map_err(|error| match error {
+        DevError::Config(problems) => Failure::Config(problems),
+        other => other.into(),
+    })?;
     say(dev.ready())?;
     if let Some(file) = &arguments.ready_file {
         dev.ready().write(file)?;

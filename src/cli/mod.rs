@@ -126,7 +126,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     leave_no_core();
     let done = match &cli.command {
         Command::Serve => serve::run(cli),
-        Command::Dev(arguments) => dev::run(arguments),
+        Command::Dev(arguments) => dev::run(cli, arguments),
         Command::Check => check::run(cli),
         Command::Routes => routes::run(cli),
         Command::Explain(arguments) => explain::run(cli, arguments),
@@ -136,8 +136,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Session(command) => session::run(cli, command),
         Command::SigningKey(command) => signing_key::run(cli, command),
         Command::Token(command) => token::run(cli, command),
-        Command::Schema => schema::run(),
-        Command::Certs(arguments) => certs::run(arguments),
+        Command::Schema => schema::run(cli),
+        Command::Certs(arguments) => certs::run(cli, arguments),
     };
     ExitCode::from(match done {
         Ok(()) => DONE,
@@ -165,6 +165,16 @@ pub fn run(cli: &Cli) -> ExitCode {
 impl Cli {
     fn load_config(&self) -> Result<Config, Failure> {
         Config::load(self.config_path()).map_err(Failure::Config)
+    }
+
+    /// For a command that reads no configuration: one that is named is not ignored.
+    fn refuse_config(&self, command: &str) -> Result<(), Failure> {
+        match &self.config {
+            Some(_) => Err(Failure::Usage(format!(
+                "`{command}` reads no configuration file: leave out --config"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The configuration file.

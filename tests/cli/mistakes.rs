@@ -204,6 +204,33 @@ fn a_text_that_is_no_grant_s_id_is_told_its_form() {
 }
 
 #[test]
+fn a_name_that_no_client_can_ask_for_is_no_name_of_a_certificate() {
+    let home = Home::build();
+    for name in [
+        "bad host",
+        "",
+        "https://osir.com",
+        "*.127.0.0.1",
+        "osir.com:8443",
+    ] {
+        let run = home.run(&["certs", "--out", "other", "--host", name]);
+        assert_eq!((run.code(), run.stdout()), (2, String::new()), "{run:?}");
+    }
+    assert!(!home.path("other").exists(), "nothing was made");
+    let named = ["--host", "*.osir.com", "--host", "::1", "--format", "json"];
+    let run = home.run(&[&["certs", "--out", "other"], &named[..]].concat());
+    let told = run.succeeds().json();
+    assert_eq!(told["hosts"], serde_json::json!(["*.osir.com", "::1"]));
+    for (member, file) in [
+        ("ca", "ca.pem"),
+        ("certificate", "gateway.pem"),
+        ("key", "gateway-key.pem"),
+    ] {
+        assert_eq!(text(&told[member]), format!("other/{file}"));
+    }
+}
+
+#[test]
 fn check_tells_programs_in_json() {
     let home = Home::build();
     let check = ["check", "--format", "json"];
@@ -236,4 +263,24 @@ fn check_tells_programs_in_json() {
     let run = home.run(&check);
     assert_eq!(run.code(), 1);
     assert_eq!(run.json()["problems"][0]["path"], "route domains-read");
+}
+
+#[test]
+fn a_configuration_is_refused_where_none_is_read() {
+    let home = Home::build();
+    for command in ["certs", "dev", "schema"] {
+        let run = home.run(&[command, "--config", "nope.yaml"]);
+        let words = format!("error: `{command}` reads no configuration file: leave out --config");
+        is_refused(&run, 2, &words);
+    }
+    assert!(!home.path(".portcullis").exists());
+}
+
+#[test]
+fn dev_tells_what_is_wrong_with_its_options_once() {
+    let home = Home::build();
+    let twice = ["--listen", "127.0.0.1:18443", "--http", "127.0.0.1:18443"];
+    let run = home.run(&[&["dev"], &twice[..]].concat());
+    is_refused(&run, 78, "error: ");
+    assert!(!run.stderr().contains("error: error:"), "{run:?}");
 }
