@@ -30,6 +30,20 @@ pub(super) struct Arguments {
     ready_file: Option<PathBuf>,
 }
 
+/// An address that is taken has an option here.
+fn explained(error: anyhow::Error) -> anyhow::Error {
+    let is_taken = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    };
+    match error.chain().any(is_taken) {
+        true => anyhow::anyhow!(
+            "{error:#}\n  = help: choose another address with --listen, --http, --metrics or --admin"
+        ),
+        false => error,
+    }
+}
+
 pub(super) fn run(cli: &Cli, arguments: &Arguments) -> Result<(), Failure> {
     cli.refuse_config("dev")?;
     let options = Options {
@@ -42,7 +56,7 @@ pub(super) fn run(cli: &Cli, arguments: &Arguments) -> Result<(), Failure> {
     };
     let dev = dev::start(&options).map_err(|error| match error {
         DevError::Config(problems) => Failure::Config(problems),
-        other => other.into(),
+        other => explained(other.into()).into(),
     })?;
     say(dev.ready())?;
     if let Some(file) = &arguments.ready_file {

@@ -284,3 +284,31 @@ fn dev_tells_what_is_wrong_with_its_options_once() {
     is_refused(&run, 78, "error: ");
     assert!(!run.stderr().contains("error: error:"), "{run:?}");
 }
+
+#[test]
+fn an_address_that_is_taken_is_told_with_its_key_and_its_option() {
+    let home = Home::build();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("an address").to_string();
+    for (key, line) in [
+        ("https", "https: 127.0.0.1:0, metrics: off"),
+        ("metrics", "metrics: off"),
+    ] {
+        let here = match key {
+            "https" => format!("https: {address}, metrics: off"),
+            _ => format!("metrics: {address}"),
+        };
+        home.write("gateway.yaml", &CONFIG.replace(line, &here));
+        let words = format!("cannot listen on {address} (listen.{key})");
+        is_refused(&home.run(&["serve"]), 1, &words);
+    }
+    let listeners = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    let admin = ["--metrics", "127.0.0.1:0", "--admin", &address];
+    let run = home.run(&[&["dev"], &listeners[..], &admin].concat());
+    is_refused(
+        &run,
+        1,
+        &format!("cannot listen on {address} (listen.admin)"),
+    );
+    is_refused(&run, 1, "--listen, --http, --metrics or --admin");
+}
