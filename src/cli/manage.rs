@@ -125,6 +125,19 @@ async fn running_gateway(settings: &AdminSettings) -> Result<Option<AdminClient>
     }
 }
 
+/// For who makes a client or a user that nobody can use yet. A gateway that only the environment
+/// names is not asked.
+pub(super) fn warn_without_server(cli: &Cli) {
+    if std::env::var_os(ADMIN).is_none()
+        && cli.load_config().is_ok_and(|config| config.oauth.is_none())
+    {
+        let file = cli.config_path().display();
+        eprintln!(
+            "warning: there is no `oauth` in {file}: no endpoint gives tokens until there is"
+        );
+    }
+}
+
 /// What to do about an error of the admin API's.
 pub(super) fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let of_environment = std::env::var_os(ADMIN).is_some();

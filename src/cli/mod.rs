@@ -163,6 +163,11 @@ pub fn run(cli: &Cli) -> ExitCode {
 }
 
 impl Cli {
+    /// Reads the command line; ends the process where it makes no sense.
+    pub fn from_command_line() -> Cli {
+        secret_argument::command_line()
+    }
+
     fn load_config(&self) -> Result<Config, Failure> {
         Config::load(self.config_path()).map_err(Failure::Config)
     }

@@ -10,8 +10,9 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
-use super::manage::Desk;
+use super::manage::{Desk, warn_without_server};
 use super::output::{self, Format, say};
+use super::secret_argument::id;
 use super::{Cli, Failure, runtime};
 use crate::admin::{AppList, AppView, NewUserBody, PasswordBody, UserView};
 use crate::id::{AccountId, ClientId, LoginName};
@@ -100,7 +101,7 @@ pub(super) struct PasswordSource {
 #[group(required = true, multiple = false)]
 pub(super) struct Which {
     /// The app's client id.
-    #[arg(value_parser = ClientId::parse)]
+    #[arg(value_parser = id(ClientId::parse))]
     client: Option<ClientId>,
     /// All there are.
     #[arg(long)]
@@ -119,7 +120,9 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
         match command {
             Command::Create(arguments) => {
                 let request = arguments.request(arguments.password.read()?);
-                create(cli, &desk().await?, request).await
+                create(cli, &desk().await?, request).await?;
+                warn_without_server(cli);
+                Ok(())
             }
             Command::SetPassword { name, password } => {
                 let password = password.read()?;

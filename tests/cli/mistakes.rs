@@ -286,6 +286,59 @@ fn dev_tells_what_is_wrong_with_its_options_once() {
 }
 
 #[test]
+fn a_secret_in_the_place_of_an_id_is_not_repeated() {
+    let home = Home::build();
+    let (_, key) = home.key();
+    let token = format!("osir_sess_{}", "a".repeat(49));
+    let refresh = format!("osir_rt_{}", "b".repeat(92));
+    let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ1In0.c2lnbmF0dXJl";
+    for (command, secret) in [
+        (&["key", "show"][..], &*key),
+        (&["key", "revoke"], &key),
+        (&["session", "end"], &token),
+        (&["session", "list", "--key"], &key),
+        (&["client", "show"], &token),
+        (&["token", "revoke", "--jti"], jwt),
+        (&["token", "revoke", "--grant"], &refresh),
+    ] {
+        let run = home.run(&[command, &[secret]].concat());
+        is_refused(
+            &run,
+            2,
+            "`portcullis token revoke -` reads it from standard input",
+        );
+        assert!(!run.stderr().contains(secret), "{run:?}");
+    }
+    let joined = format!("--jti={jwt}");
+    let run = home.run(&["token", "revoke", &joined]);
+    is_refused(&run, 2, "invalid value '…'");
+    // Where a secret belongs, another mistake is told as ever, and without it.
+    let run = home.run(&["explain", "GET", "/", "--key", &key, "--scopes", "b"]);
+    is_refused(&run, 2, "cannot be used with");
+    assert!(!run.stderr().contains(&*key), "{run:?}");
+    let run = home.run(&["key", "show", "key_live_none"]);
+    is_refused(&run, 1, "there is no key key_live_none");
+}
+
+#[test]
+fn the_words_of_a_client_are_told() {
+    let home = Home::build();
+    let help = home
+        .run(&["client", "create", "--help"])
+        .succeeds()
+        .stdout();
+    for words in [
+        "[possible values: authorization_code, refresh_token, client_credentials]",
+        "[possible values: once, always, never]",
+    ] {
+        let told = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains(words), "{words}: {help}");
+    }
+    let run = home.run(&["client", "create", "--name", "n", "--consent", "onec"]);
+    is_refused(&run, 2, "a similar value exists: 'once'");
+}
+
+#[test]
 fn an_address_that_is_taken_is_told_with_its_key_and_its_option() {
     let home = Home::build();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
@@ -311,4 +364,40 @@ fn an_address_that_is_taken_is_told_with_its_key_and_its_option() {
         &format!("cannot listen on {address} (listen.admin)"),
     );
     is_refused(&run, 1, "--listen, --http, --metrics or --admin");
+}
+
+#[test]
+fn a_client_or_a_user_without_an_authorization_server_is_made_with_a_warning() {
+    let home = Home::build();
+    let words =
+        "warning: there is no `oauth` in gateway.yaml: no endpoint gives tokens until there is\n";
+    let make = |name: &str| {
+        let client = [
+            "client",
+            "create",
+            "--name",
+            "n",
+            "--redirect",
+            "https://a.example/cb",
+        ];
+        let client = home.run(&[&client[..], &["--scope", "domains:read"]].concat());
+        let user = [
+            "user",
+            "create",
+            name,
+            "--account",
+            "a",
+            "--scope",
+            "domains:read",
+        ];
+        let user = home.run_with_input(&user, "correct horse battery");
+        [client, user].map(|run| run.succeeds().stderr())
+    };
+    for stderr in make("alice") {
+        assert!(stderr.ends_with(words), "{stderr}");
+    }
+    home.write("gateway.yaml", &with_oauth(CONFIG));
+    for stderr in make("bob") {
+        assert!(!stderr.contains("warning"), "{stderr}");
+    }
 }
