@@ -45,13 +45,9 @@ pub(super) fn command_line<C: Parser>() -> C {
 }
 
 /// Takes an id, and refuses a secret in its place before it gets anywhere.
-pub(super) fn id<T, E: Display>(
+pub(super) fn id<T: 'static, E: Display + 'static>(
     parse: fn(&str) -> Result<T, E>,
-) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
-where
-    T: 'static,
-    E: 'static,
-{
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
     move |text| match is_secret(text) {
         true => Err(NO_ID.into()),
         false => parse(text).map_err(|error| error.to_string()),
