@@ -20,8 +20,8 @@ use crate::clock::Clock;
 use crate::config::{Config, Problems};
 use crate::edge::{self, Edge, EdgeError, WorkerSockets};
 use crate::gateway::{GatewayParts, LiveError, MOST_LOOKUPS};
+use crate::oauth::SealedUnderAnotherPepper;
 use crate::observe::{AccessLogSink, AuditLog, AuditLogError, Metrics};
-use crate::scope::ScopeSet;
 use crate::store::{Store, StoreError};
 use crate::token::{InternalKeyError, InternalTokenSigner};
 
@@ -34,7 +34,7 @@ mod worker;
 pub use background::Lost;
 pub use policy_source::explain_offline;
 
-use operate::Operations;
+use operate::{Operations, scope_set};
 use policy_source::PolicySource;
 
 /// A gateway that serves.
@@ -85,6 +85,9 @@ pub enum AppError {
     /// Routes or upstreams cannot be compiled.
     #[error(transparent)]
     Live(#[from] LiveError),
+    /// The authorization server could sign nothing.
+    #[error(transparent)]
+    SigningKey(#[from] SealedUnderAnotherPepper),
     /// The store cannot be opened.
     #[error("the store cannot be opened")]
     Store(#[from] StoreError),
@@ -181,15 +184,6 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         store,
         follower,
     })
-}
-
-/// Every scope that there is.
-fn scope_set(config: &Config) -> ScopeSet {
-    config
-        .scopes
-        .iter()
-        .map(|(scope, _)| scope.clone())
-        .collect()
 }
 
 impl Built {

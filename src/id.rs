@@ -15,6 +15,11 @@ pub const MAX_LEN: usize = 128;
 #[error("an id is 1 to {MAX_LEN} visible ASCII characters other than '\"' and '\\'")]
 pub struct InvalidId;
 
+/// Why a text is not a [`GrantId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a grant's id is grant_ and 32 lower-case hex digits")]
+pub struct InvalidGrantId;
+
 fn check(text: &str) -> Result<(), InvalidId> {
     let allowed = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
     if !text.is_empty() && text.len() <= MAX_LEN && text.bytes().all(allowed) {
@@ -174,13 +179,13 @@ impl GrantId {
     }
 
     /// Reads what `Display` wrote: `grant_` + 32 lower-case hex digits.
-    pub fn parse(text: &str) -> Result<GrantId, InvalidId> {
-        let digits = text.strip_prefix("grant_").ok_or(InvalidId)?;
+    pub fn parse(text: &str) -> Result<GrantId, InvalidGrantId> {
+        let digits = text.strip_prefix("grant_").ok_or(InvalidGrantId)?;
         let lower = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if digits.len() != 32 || !digits.bytes().all(lower) {
-            return Err(InvalidId);
+            return Err(InvalidGrantId);
         }
-        let number = u128::from_str_radix(digits, 16).map_err(|_| InvalidId)?;
+        let number = u128::from_str_radix(digits, 16).map_err(|_| InvalidGrantId)?;
         Ok(GrantId(number.to_be_bytes()))
     }
 
@@ -280,10 +285,10 @@ mod tests {
             "grant_+0016772616e74206f662031362062ff",
             "grant_0",
         ] {
-            assert_eq!(GrantId::parse(other), Err(InvalidId), "{other}");
+            assert_eq!(GrantId::parse(other), Err(InvalidGrantId), "{other}");
         }
         let upper = id.to_string().replace("ff", "FF");
-        assert_eq!(GrantId::parse(&upper), Err(InvalidId));
+        assert_eq!(GrantId::parse(&upper), Err(InvalidGrantId));
     }
 
     #[test]

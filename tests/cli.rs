@@ -9,6 +9,8 @@
 mod redis;
 #[path = "cli/dev.rs"]
 mod dev;
+#[path = "cli/mistakes.rs"]
+mod mistakes;
 #[path = "cli/paste.rs"]
 mod paste;
 #[path = "cli/policy.rs"]
@@ -493,7 +495,7 @@ fn certs_makes_a_chain_that_verifies_and_keeps_its_ca() {
     assert_eq!(
         home.run(&["certs", "--out", "other", "--host", "a\u{e4}"])
             .code(),
-        1
+        2
     );
 }
 

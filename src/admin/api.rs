@@ -90,7 +90,11 @@ async fn bind_tcp(
     }
     let long_enough = |token: &Secret| token.expose().len() >= AdminError::TOKEN_CHARS;
     let token = token.filter(long_enough).ok_or(AdminError::Token)?;
-    let failed = |source| AdminError::Bind { address, source };
+    let failed = |source| AdminError::Bind {
+        key: "admin",
+        address,
+        source,
+    };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok(AdminListener {

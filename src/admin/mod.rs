@@ -85,8 +85,10 @@ impl std::fmt::Display for AdminAddress {
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The address is taken, or not ours.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address} (listen.{key})")]
     Bind {
+        /// Which listener.
+        key: &'static str,
         /// Where.
         address: SocketAddr,
         /// Why.

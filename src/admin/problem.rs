@@ -99,7 +99,7 @@ impl AdminProblem {
             )
             | AdminProblem::Session(SessionError::Unknown(_))
             | AdminProblem::Shown(ShownProblem::Unknown)
-            | AdminProblem::Tokens(TokenError::UnknownGrant(_)) => {
+            | AdminProblem::Tokens(TokenError::UnknownClient(_) | TokenError::UnknownGrant(_)) => {
                 (StatusCode::NOT_FOUND, "not_found")
             }
             AdminProblem::Login(LoginError::AnsweredOtherwise)

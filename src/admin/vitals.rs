@@ -35,7 +35,11 @@ pub struct MetricsListener {
 impl MetricsListener {
     /// Binds.
     pub async fn bind(address: SocketAddr) -> Result<MetricsListener, AdminError> {
-        let failed = |source| AdminError::Bind { address, source };
+        let failed = |source| AdminError::Bind {
+            key: "metrics",
+            address,
+            source,
+        };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(MetricsListener { listener, address })

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::background;
 use super::policy_source::{self, PolicySource};
-use super::{AppError, scope_set, watch_files};
+use super::{AppError, watch_files};
 use crate::admin::{AdminSettings, LiveGateway, NotReady, Readiness};
 use crate::auth::{Failure, KeyDesk, Lease, VerifiedToken};
 use crate::config::Config;
@@ -23,6 +23,7 @@ use crate::gateway::GatewayParts;
 use crate::oauth::OAuthSettings;
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditOutcome, Metrics};
 use crate::policy::{self, ExplainRequest};
+use crate::scope::ScopeSet;
 use crate::secret::Secret;
 use crate::store::Store;
 
@@ -172,6 +173,12 @@ impl Operations {
         }
         Ok(config)
     }
+}
+
+/// Every scope that there is.
+pub(super) fn scope_set(config: &Config) -> ScopeSet {
+    let scopes = config.scopes.iter();
+    scopes.map(|(scope, _)| scope.clone()).collect()
 }
 
 /// What the desks go by, after the start and after a reload.

@@ -79,7 +79,12 @@ impl PolicySource {
         );
         if let Some(settings) = &config.oauth {
             match serves {
-                true => oauth.signing_keys().start(settings.algorithm).await,
+                true => {
+                    let keys = oauth.signing_keys();
+                    // First: no key is made in the place of one that cannot be opened.
+                    keys.check_opens().await?;
+                    keys.start(settings.algorithm).await;
+                }
                 false => oauth.signing_keys().look().await,
             }
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Timestamp};
-use crate::id::{ClientId, CredentialId, GrantId, SubjectId};
+use crate::id::{ClientId, CredentialId, GrantId, LoginName, SubjectId};
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome};
 use crate::store::{
     Denial, DenialKind, GrantOwner, GrantStanding, RevocationReason, RevokeGrant, Store, StoreError,
@@ -75,6 +75,14 @@ pub struct RevokedTokens {
 /// Why a wish cannot be granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenProblem {
+    /// A subject is an id; to take the name for it would revoke nothing.
+    #[error("{name} is a user's name; its subject is {subject}")]
+    LoginName {
+        /// What was given.
+        name: LoginName,
+        /// Whose tokens are meant.
+        subject: SubjectId,
+    },
     /// Which issuer decides whether they can be revoked at all.
     #[error("name the issuer: not every issuer's tokens can be revoked, or several have subjects")]
     IssuerNeeded,
@@ -98,6 +106,9 @@ pub enum TokenError {
     /// The store did not take part; whether a change was written is not known.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no such client of our own server; a misspelt id would revoke nothing.
+    #[error("there is no client {0}")]
+    UnknownClient(ClientId),
     /// There is no such grant (any more).
     #[error("there is no grant {0}")]
     UnknownGrant(GrantId),
@@ -166,7 +177,9 @@ impl TokenDesk {
             TokenSelection::Grant(id) => self.revoke_grant(id).await?,
             TokenSelection::Client(_) | TokenSelection::Jti(_) | TokenSelection::Subject(_) => {
                 let at = self.clock.now();
-                let verdict = verdict(wish, &self.issuers.load(), at)?;
+                let issuers = self.issuers.load();
+                self.check_is_known(wish, &issuers).await?;
+                let verdict = verdict(wish, &issuers, at)?;
                 self.carry_out(verdict, at).await?
             }
         };
@@ -175,6 +188,45 @@ impl TokenDesk {
             tracing::warn!("the audit line of a revocation of tokens is not on disk yet");
         }
         Ok(revoked)
+    }
+
+    /// A name that is surely meant for our own server, and that it does not know, would revoke
+    /// nothing and look like a success.
+    async fn check_is_known(
+        &self,
+        wish: &RevokeTokens,
+        issuers: &[IssuerSettings],
+    ) -> Result<(), TokenError> {
+        let named = wish.issuer.as_deref();
+        match &wish.tokens {
+            TokenSelection::Client(name) => {
+                let only = issuers.first().filter(|_| issuers.len() == 1);
+                let issuer = whose(issuers, named)?.or(only);
+                let id = ClientId::parse(&name.0).ok();
+                let Some(id) = id.filter(|_| issuer.is_some_and(is_own)) else {
+                    return Ok(());
+                };
+                let client = self.store.client(&id).await?;
+                client.map(drop).ok_or(TokenError::UnknownClient(id))
+            }
+            // With `--issuer` it is taken as it is: a login page of the operator's gives what
+            // subjects it likes.
+            TokenSelection::Subject(name) if named.is_none() => {
+                let (issuer, own) = subject(issuers, named, &name.0)?;
+                let name = LoginName::parse(own).ok().filter(|_| is_own(issuer));
+                let Some(name) = name else { return Ok(()) };
+                let user = self.store.user_by_name(&name).await?;
+                match user.map(|user| user.id) {
+                    Some(subject) if subject.as_str() != own => {
+                        Err(TokenProblem::LoginName { name, subject }.into())
+                    }
+                    Some(_) | None => Ok(()),
+                }
+            }
+            TokenSelection::Subject(_) | TokenSelection::Grant(_) | TokenSelection::Jti(_) => {
+                Ok(())
+            }
+        }
     }
 
     async fn revoke_grant(&self, id: &GrantId) -> Result<RevokedTokens, TokenError> {
@@ -284,7 +336,7 @@ fn whose<'a>(
 }
 
 /// Whose subject it is, and what that issuer calls it. `ISSUER|SUB` is how upstreams and sessions
-/// are told; a bare one is our own server's, or the only issuer's.
+/// are told; a bare one is our own server's, or the only issuer's, and has no `|`.
 fn subject<'a>(
     issuers: &'a [IssuerSettings],
     named: Option<&str>,
@@ -298,6 +350,9 @@ fn subject<'a>(
     let qualified = issuers.iter().find(|issuer| after(issuer).is_some());
     let issuer = match (qualified, issuers) {
         (Some(issuer), _) => issuer,
+        (None, _) if let Some((before, _)) = text.split_once('|') => {
+            return Err(TokenProblem::UnknownIssuer(before.into()));
+        }
         (None, []) => return Err(TokenProblem::NoIssuer),
         (None, [only]) => only,
         (None, _) => {
@@ -444,6 +499,28 @@ mod tests {
         let foreign = Ok((vec!["subject:https://idp.example|usr_1".to_owned()], false));
         assert_eq!(subject("https://idp.example|usr_1", None), foreign);
         assert_eq!(subject("usr_1", Some(LOGGED)), foreign);
+    }
+
+    #[test]
+    fn what_is_before_a_bar_is_an_issuer_unless_the_issuer_is_named() {
+        let all = [own(), logged()];
+        let subject = |text, issuer| told(TokenSelection::Subject(name(text)), issuer, &all);
+        for (text, before) in [
+            ("https://osir.co|usr_1", "https://osir.co"),
+            ("auth0|1", "auth0"),
+        ] {
+            let unknown = Err(TokenProblem::UnknownIssuer(before.into()));
+            assert_eq!(subject(text, None), unknown);
+        }
+        let denied = vec!["subject:https://idp.example|auth0|1".to_owned()];
+        assert_eq!(
+            subject("auth0|1", Some(LOGGED)),
+            Ok((denied.clone(), false))
+        );
+        assert_eq!(
+            subject("https://idp.example|auth0|1", None),
+            Ok((denied, false))
+        );
     }
 
     #[test]

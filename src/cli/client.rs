@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 
-use super::manage::{Desk, all_pages, random_request};
+use super::manage::{Desk, all_pages, random_request, warn_without_server};
 use super::moment::parse_overlap;
 use super::output::{self, Format, say};
+use super::secret_argument::id;
 use super::{Cli, Failure, runtime};
 use crate::admin::{ClientView, CreatedClient, RotateClientBody, RotatedClientView};
 use crate::id::{AccountId, ClientId, RequestId};
@@ -25,13 +27,13 @@ pub(super) enum Command {
     /// Show one client.
     Show {
         /// Its id.
-        #[arg(value_parser = ClientId::parse)]
+        #[arg(value_parser = id(ClientId::parse))]
         id: ClientId,
     },
     /// Give one client another secret; the old one goes on for a while.
     RotateSecret {
         /// Its id.
-        #[arg(value_parser = ClientId::parse)]
+        #[arg(value_parser = id(ClientId::parse))]
         id: ClientId,
         /// How long the old secret goes on working: 24h, 30m, or 0s to end it at once.
         #[arg(long, default_value = "24h", value_parser = parse_overlap)]
@@ -44,7 +46,7 @@ pub(super) enum Command {
     #[command(visible_alias = "revoke")]
     Disable {
         /// Its id.
-        #[arg(value_parser = ClientId::parse)]
+        #[arg(value_parser = id(ClientId::parse))]
         id: ClientId,
     },
 }
@@ -64,9 +66,12 @@ pub(super) struct CreateArguments {
     /// What it may ask for; may be repeated.
     #[arg(long = "scope", value_name = "SCOPE", value_parser = Scope::parse)]
     scopes: Vec<Scope>,
-    /// Its ways to a token; may be repeated: authorization_code, refresh_token,
-    /// client_credentials. The first two, if left out.
-    #[arg(long = "grant", value_name = "GRANT", value_parser = named::<GrantType>)]
+    /// Its ways to a token; may be repeated. The first two, if left out.
+    #[arg(
+        long = "grant",
+        value_name = "GRANT",
+        value_parser = one_of::<GrantType>(["authorization_code", "refresh_token", "client_credentials"]),
+    )]
     grants: Vec<GrantType>,
     /// It gets no tokens and introspects those of all.
     #[arg(long, conflicts_with_all = ["public", "redirects", "grants", "scopes", "account"])]
@@ -77,9 +82,8 @@ pub(super) struct CreateArguments {
     /// It must use PKCE, as public clients must in any case.
     #[arg(long)]
     require_pkce: bool,
-    /// When its users are asked: once, always or never. Once is: unless they granted the same
-    /// before.
-    #[arg(long, value_parser = named::<Consent>)]
+    /// When its users are asked. Once is: unless they granted the same before.
+    #[arg(long, value_parser = one_of::<Consent>(["once", "always", "never"]))]
     consent: Option<Consent>,
     /// The account that it acts for by itself, with client_credentials.
     #[arg(long, value_parser = AccountId::parse)]
@@ -90,7 +94,11 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let desk = Desk::open(cli).await?;
         match command {
-            Command::Create(arguments) => create(cli, &desk, arguments.request()).await,
+            Command::Create(arguments) => {
+                create(cli, &desk, arguments.request()).await?;
+                warn_without_server(cli);
+                Ok(())
+            }
             Command::List => list(cli, &desk).await,
             Command::Show { id } => show(cli, &desk, id).await,
             Command::RotateSecret {
@@ -252,6 +260,14 @@ async fn disable(cli: &Cli, desk: &Desk, id: &ClientId) -> Result<(), Failure> {
     }
     let since = client.disabled_at.as_deref().unwrap_or("now");
     say(format_args!("{id} is disabled since {since}"))
+}
+
+/// One of these words, as the API writes them.
+fn one_of<T>(words: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words).try_map(|word| named(&word))
 }
 
 /// A word as the API writes it.

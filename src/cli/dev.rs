@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::Failure;
 use super::output::say;
-use crate::dev::{self, Options};
+use super::{Cli, Failure};
+use crate::dev::{self, DevError, Options};
 
 /// Where everything is to be.
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,22 @@ pub(super) struct Arguments {
     ready_file: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+/// An address that is taken has an option here.
+fn explained(error: anyhow::Error) -> anyhow::Error {
+    let is_taken = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    };
+    match error.chain().any(is_taken) {
+        true => anyhow::anyhow!(
+            "{error:#}\n  = help: choose another address with --listen, --http, --metrics or --admin"
+        ),
+        false => error,
+    }
+}
+
+pub(super) fn run(cli: &Cli, arguments: &Arguments) -> Result<(), Failure> {
+    cli.refuse_config("dev")?;
     let options = Options {
         https: arguments.listen,
         http: arguments.http,
@@ -39,7 +54,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         state: arguments.state.clone(),
         program: std::env::args_os().next().unwrap_or_default().into(),
     };
-    let dev = dev::start(&options)?;
+    let dev = dev::start(&options).map_err(|error| match error {
+        DevError::Config(problems) => Failure::Config(problems),
+        other => explained(other.into()).into(),
+    })?;
     say(dev.ready())?;
     if let Some(file) = &arguments.ready_file {
         dev.ready().write(file)?;

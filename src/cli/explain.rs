@@ -49,7 +49,7 @@ pub(super) fn run(cli: &Cli, arguments: &Arguments) -> Result<(), Failure> {
 }
 
 async fn ask(cli: &Cli, request: &ExplainRequest) -> Result<Value, Failure> {
-    if let Some(client) = manage::client_of_environment()? {
+    if let Some(client) = manage::client_of_environment(cli)? {
         return Ok(client.explain(request).await?);
     }
     let (client, config) = manage::gateway_or_config(cli).await?;

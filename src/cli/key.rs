@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::manage::{Desk, all_pages, random_request};
 use super::moment::{parse_moment, parse_overlap};
 use super::output::{self, Format, say};
+use super::secret_argument::id;
 use super::{Cli, Failure, runtime};
 use crate::admin::{CreatedKey, KeyDetails, KeyView, NewKeyBody, RotateKeyBody, RotatedKeyView};
 use crate::auth::{
@@ -37,13 +38,13 @@ pub(super) enum Command {
     /// Show one key.
     Show {
         /// Its id.
-        #[arg(value_parser = KeyId::parse)]
+        #[arg(value_parser = id(KeyId::parse))]
         id: KeyId,
     },
     /// Give one key another secret under the same id; the old one goes on for a while.
     Rotate {
         /// Its id.
-        #[arg(value_parser = KeyId::parse)]
+        #[arg(value_parser = id(KeyId::parse))]
         id: KeyId,
         /// How long the old secret goes on working: 24h, 30m, or 0s to end it, and the key's
         /// sessions, at once.
@@ -56,7 +57,7 @@ pub(super) enum Command {
     /// Revoke one key, at once and for good.
     Revoke {
         /// Its id.
-        #[arg(value_parser = KeyId::parse)]
+        #[arg(value_parser = id(KeyId::parse))]
         id: KeyId,
     },
     /// Take over the keys of a live API: one JSON object a line with the members key, account,

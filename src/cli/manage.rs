@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use http::StatusCode;
 
 use crate::admin::{AdminAddress, AdminClient, AdminSettings, ClientError};
 use crate::auth::{KeyDesk, KeyDeskParts};
@@ -30,7 +31,7 @@ impl Desk {
     /// The running gateway if there is one, else the store. `PORTCULLIS_ADMIN` (`unix:PATH` or an
     /// address) and `PORTCULLIS_ADMIN_TOKEN` name a gateway without any configuration.
     pub(super) async fn open(cli: &Cli) -> Result<Desk, Failure> {
-        if let Some(client) = client_of_environment()? {
+        if let Some(client) = client_of_environment(cli)? {
             return Ok(Desk::Gateway(client));
         }
         let (client, config) = gateway_or_config(cli).await?;
@@ -75,11 +76,22 @@ pub(super) fn random_request() -> RequestId {
     RequestId::parse(&text).expect("hex digits are visible ASCII")
 }
 
-/// The admin API named by the environment.
-pub(super) fn client_of_environment() -> Result<Option<AdminClient>, Failure> {
-    let Ok(address) = std::env::var("PORTCULLIS_ADMIN") else {
+/// Names a running gateway without any configuration.
+const ADMIN: &str = "PORTCULLIS_ADMIN";
+
+/// The admin API named by the environment. A command line that names another gateway as well is
+/// refused: a variable that somebody forgot must not decide whose keys are revoked.
+pub(super) fn client_of_environment(cli: &Cli) -> Result<Option<AdminClient>, Failure> {
+    let Ok(address) = std::env::var(ADMIN) else {
         return Ok(None);
     };
+    if let Some(config) = &cli.config {
+        let config = config.display();
+        return Err(Failure::Usage(format!(
+            "which gateway is meant? --config says {config}, and {ADMIN} in the environment says \
+             {address}: leave out the one, or unset the other"
+        )));
+    }
     let address = match address.strip_prefix("unix:") {
         Some(path) => AdminAddress::Unix(PathBuf::from(path)),
         None => AdminAddress::Tcp(address.parse::<SocketAddr>().with_context(|| {
@@ -100,14 +112,14 @@ pub(super) async fn gateway_or_config(
     let config = cli.load_config();
     let settings = match &config {
         Ok(config) => Some(config.admin.clone()),
-        Err(_) => Config::operator(&cli.config),
+        Err(_) => Config::operator(cli.config_path()),
     };
     let client = match settings {
         Some(settings) => running_gateway(&settings).await?,
         None => None,
     };
     if client.is_some() && config.is_err() {
-        let file = cli.config.display();
+        let file = cli.config_path().display();
         eprintln!(
             "warning: {file} is not valid; the running gateway goes on with what it read before"
         );
@@ -124,6 +136,40 @@ async fn running_gateway(settings: &AdminSettings) -> Result<Option<AdminClient>
         Ok(()) => Ok(Some(client)),
         Err(ClientError::NotRunning { .. }) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// For who makes a client or a user that nobody can use yet. A gateway that only the environment
+/// names is not asked.
+pub(super) fn warn_without_server(cli: &Cli) {
+    if std::env::var_os(ADMIN).is_none()
+        && cli.load_config().is_ok_and(|config| config.oauth.is_none())
+    {
+        let file = cli.config_path().display();
+        eprintln!(
+            "warning: there is no `oauth` in {file}: no endpoint gives tokens until there is"
+        );
+    }
+}
+
+/// What to do about an error of the admin API's.
+pub(super) fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    let of_environment = std::env::var_os(ADMIN).is_some();
+    match error.downcast_ref::<ClientError>()? {
+        ClientError::NotRunning { .. } if of_environment => {
+            Some("PORTCULLIS_ADMIN names this gateway: unset it to go by the configuration file")
+        }
+        ClientError::Refused { status, .. } if *status == StatusCode::UNAUTHORIZED => {
+            Some(match of_environment {
+                true => {
+                    "PORTCULLIS_ADMIN_TOKEN is to hold the token that PORTCULLIS_ADMIN asks for"
+                }
+                false => {
+                    "the running gateway has another `admin_token` than the configuration file"
+                }
+            })
+        }
+        _ => None,
     }
 }
 

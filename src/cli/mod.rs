@@ -22,7 +22,7 @@ mod token;
 mod user;
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -40,13 +40,24 @@ pub const USAGE: u8 = 2;
 /// The configuration is not valid (`EX_CONFIG` of sysexits.h).
 pub const CONFIG_INVALID: u8 = 78;
 
+/// The configuration file, where none is named.
+const CONFIG: &str = "gateway.yaml";
+/// The end of `--help`.
+const ENVIRONMENT: &str = "\
+Environment:
+  PORTCULLIS_ADMIN        The running gateway that keys, clients, users, sessions, tokens and explain
+                          are asked of, in place of a configuration file: unix:PATH or IP:PORT
+  PORTCULLIS_ADMIN_TOKEN  Its admin token
+  PORTCULLIS_LOG          What is logged: error, warn, info, debug, or a filter of tracing-subscriber";
+
 /// An edge API gateway that authenticates and authorizes every request, and fails closed.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, max_term_width = 100)]
+#[command(name = "portcullis", version, max_term_width = 100, after_help = ENVIRONMENT)]
 pub struct Cli {
-    /// The configuration file.
-    #[arg(long, global = true, default_value = "gateway.yaml")]
-    config: PathBuf,
+    /// The configuration file [default: gateway.yaml]. Not together with `PORTCULLIS_ADMIN`, which
+    /// names a running gateway.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
     /// How lists and created things are shown.
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -99,6 +110,8 @@ pub(crate) enum Failure {
     Other(anyhow::Error),
     /// It was done, and the answer is no: already shown.
     Negative,
+    /// What was asked makes no sense together.
+    Usage(String),
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -113,7 +126,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     leave_no_core();
     let done = match &cli.command {
         Command::Serve => serve::run(cli),
-        Command::Dev(arguments) => dev::run(arguments),
+        Command::Dev(arguments) => dev::run(cli, arguments),
         Command::Check => check::run(cli),
         Command::Routes => routes::run(cli),
         Command::Explain(arguments) => explain::run(cli, arguments),
@@ -123,8 +136,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Session(command) => session::run(cli, command),
         Command::SigningKey(command) => signing_key::run(cli, command),
         Command::Token(command) => token::run(cli, command),
-        Command::Schema => schema::run(),
-        Command::Certs(arguments) => certs::run(arguments),
+        Command::Schema => schema::run(cli),
+        Command::Certs(arguments) => certs::run(cli, arguments),
     };
     ExitCode::from(match done {
         Ok(()) => DONE,
@@ -137,14 +150,41 @@ pub fn run(cli: &Cli) -> ExitCode {
         Err(Failure::Other(error)) if is_broken_pipe(&error) => DONE,
         Err(Failure::Other(error)) => {
             eprintln!("error: {error:#}");
+            if let Some(hint) = manage::hint(&error) {
+                eprintln!("  = help: {hint}");
+            }
             FAILED
+        }
+        Err(Failure::Usage(message)) => {
+            eprintln!("error: {message}");
+            USAGE
         }
     })
 }
 
 impl Cli {
+    /// Reads the command line; ends the process where it makes no sense.
+    pub fn from_command_line() -> Cli {
+        secret_argument::command_line()
+    }
+
     fn load_config(&self) -> Result<Config, Failure> {
-        Config::load(&self.config).map_err(Failure::Config)
+        Config::load(self.config_path()).map_err(Failure::Config)
+    }
+
+    /// For a command that reads no configuration: one that is named is not ignored.
+    fn refuse_config(&self, command: &str) -> Result<(), Failure> {
+        match &self.config {
+            Some(_) => Err(Failure::Usage(format!(
+                "`{command}` reads no configuration file: leave out --config"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The configuration file.
+    fn config_path(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(CONFIG))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Cli, Failure};
 
 pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
     let config = cli.load_config()?;
-    let running = crate::app::start(&cli.config, config)?;
+    let running = crate::app::start(cli.config_path(), config)?;
     tracing::info!(
         https = %running.https(),
         http = running.http().map(tracing::field::display),

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::manage::{Desk, all_pages};
 use super::output::{self, Format, say};
+use super::secret_argument::id;
 use super::{Cli, Failure, runtime};
 use crate::admin::{EndedSessions, SessionSelection, SessionView};
 use crate::id::{AccountId, KeyId, SessionId};
@@ -18,14 +19,14 @@ pub(super) enum Command {
         #[arg(long, value_parser = AccountId::parse, conflicts_with = "key")]
         account: Option<AccountId>,
         /// Only those that this key gave.
-        #[arg(long, value_parser = KeyId::parse)]
+        #[arg(long, value_parser = id(KeyId::parse))]
         key: Option<KeyId>,
     },
     /// End one session, at once and for good.
     #[command(visible_alias = "revoke")]
     End {
         /// Its id.
-        #[arg(value_parser = SessionId::parse)]
+        #[arg(value_parser = id(SessionId::parse))]
         id: SessionId,
     },
     /// End all sessions of an account, of a key, or of everyone.
@@ -40,7 +41,7 @@ pub(super) struct Whose {
     #[arg(long, value_parser = AccountId::parse)]
     account: Option<AccountId>,
     /// Those that this key gave.
-    #[arg(long, value_parser = KeyId::parse)]
+    #[arg(long, value_parser = id(KeyId::parse))]
     key: Option<KeyId>,
     /// All there are.
     #[arg(long)]

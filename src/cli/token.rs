@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::manage::Desk;
 use super::output::{self, Format, say};
-use super::secret_argument::{hidden, read};
+use super::secret_argument::{hidden, id, read};
 use super::{Cli, Failure, runtime};
 use crate::admin::{RevokedShownView, RevokedTokensView, ShownTokenBody};
 use crate::auth::{
@@ -47,16 +47,17 @@ pub(super) struct Which {
     #[arg(value_parser = hidden)]
     token: Option<Secret>,
     /// The one token with this `jti`, for good.
-    #[arg(long, value_parser = TokenName::parse)]
+    #[arg(long, value_parser = id(TokenName::parse))]
     jti: Option<TokenName>,
-    /// All of a subject up to now: SUB, or ISSUER|SUB as upstreams and logs have it.
-    #[arg(long, value_parser = TokenName::parse)]
+    /// All of a subject up to now: SUB, or ISSUER|SUB as upstreams and logs have it. The SUB of a
+    /// user is the id that `user show NAME` tells.
+    #[arg(long, value_parser = id(TokenName::parse))]
     subject: Option<TokenName>,
     /// All of a client up to now.
-    #[arg(long, value_parser = TokenName::parse)]
+    #[arg(long, value_parser = id(TokenName::parse))]
     client: Option<TokenName>,
-    /// All of a grant, for good: grant_…
-    #[arg(long, value_parser = GrantId::parse)]
+    /// All of a grant, for good: grant_…, as `user apps NAME` lists them.
+    #[arg(long, value_parser = id(GrantId::parse))]
     grant: Option<GrantId>,
 }
 
@@ -105,7 +106,13 @@ async fn revoke(cli: &Cli, desk: &Desk, wish: &RevokeTokens) -> Result<(), Failu
     say(format_args!(
         "refused since {}; grants ended: {ended}",
         revoked.revoked_at
-    ))
+    ))?;
+    match &wish.tokens {
+        TokenSelection::Client(_) | TokenSelection::Subject(_) if ended == 0 => say(
+            "no grant of it is known here; its tokens issued up to now are refused all the same",
+        ),
+        _ => Ok(()),
+    }
 }
 
 async fn revoke_shown(cli: &Cli, token: Secret) -> Result<(), Failure> {

@@ -10,8 +10,9 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
-use super::manage::{Desk, all_pages};
+use super::manage::{Desk, all_pages, warn_without_server};
 use super::output::{self, Format, say};
+use super::secret_argument::id;
 use super::{Cli, Failure, runtime};
 use crate::admin::{AppList, AppView, NewUserBody, PasswordBody, UserView};
 use crate::id::{AccountId, ClientId, LoginName};
@@ -60,6 +61,7 @@ pub(super) enum Command {
         name: LoginName,
     },
     /// End what a user granted to an app, at once; it has to ask again.
+    #[command(override_usage = "portcullis user revoke-app [OPTIONS] <NAME> <CLIENT|--all>")]
     RevokeApp {
         /// What the user logs in with.
         #[arg(value_parser = LoginName::parse)]
@@ -99,7 +101,7 @@ pub(super) struct PasswordSource {
 #[group(required = true, multiple = false)]
 pub(super) struct Which {
     /// The app's client id.
-    #[arg(value_parser = ClientId::parse)]
+    #[arg(value_parser = id(ClientId::parse))]
     client: Option<ClientId>,
     /// All there are.
     #[arg(long)]
@@ -118,7 +120,9 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
         match command {
             Command::Create(arguments) => {
                 let request = arguments.request(arguments.password.read()?);
-                create(cli, &desk().await?, request).await
+                create(cli, &desk().await?, request).await?;
+                warn_without_server(cli);
+                Ok(())
             }
             Command::SetPassword { name, password } => {
                 let password = password.read()?;
@@ -315,16 +319,21 @@ async fn apps(cli: &Cli, desk: &Desk, name: &LoginName) -> Result<(), Failure> {
         return output::json(&list.apps);
     }
     let rows: Vec<_> = list.apps.iter().map(app_row).collect();
-    output::table(["CLIENT", "NAME", "SCOPES", "SINCE", "EXPIRES"], &rows)
+    output::table(
+        ["CLIENT", "NAME", "SCOPES", "SINCE", "EXPIRES", "GRANT"],
+        &rows,
+    )
 }
 
-fn app_row(app: &AppView) -> [String; 5] {
+fn app_row(app: &AppView) -> [String; 6] {
+    let grants: Vec<String> = app.grants.iter().map(ToString::to_string).collect();
     [
         app.client_id.to_string(),
         app.name.clone(),
         app.scopes.to_string(),
         app.connected_at.clone(),
         app.expires_at.clone(),
+        grants.join(","),
     ]
 }
 

@@ -57,6 +57,11 @@ impl<'a> Field<'a> {
         None
     }
 
+    /// Which setting this is, from the top of the file.
+    pub(super) fn setting(&self) -> &str {
+        &self.path
+    }
+
     /// Refuses a value that is of another kind than expected.
     pub(super) fn mismatch<T>(&self, expected: &str, hint: impl Into<String>) -> Option<T> {
         let found = self.node.value.kind();

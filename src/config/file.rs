@@ -147,16 +147,37 @@ impl Field<'_> {
         match File::open(&path) {
             Ok(file) => Some((path, file)),
             Err(error) => {
+                const RELATIVE: &str = "relative paths are relative to the config file's folder";
                 let shown = quoted(&path.to_string_lossy());
-                let message = match error.kind() {
-                    ErrorKind::NotFound => format!("there is no file {shown}"),
-                    other => format!("cannot read {shown}: {other}"),
+                if error.kind() != ErrorKind::NotFound {
+                    return self.refuse(format!("cannot read {shown}: {}", error.kind()), RELATIVE);
+                }
+                let hint = match self.maker() {
+                    Some(maker) => format!("make it: {maker}; {RELATIVE}"),
+                    None => RELATIVE.into(),
                 };
-                self.refuse(
-                    message,
-                    "relative paths are relative to the config file's folder",
-                )
+                self.refuse(format!("there is no file {shown}"), hint)
             }
+        }
+    }
+
+    /// What makes the file that is named here, where there is such a command.
+    fn maker(&self) -> Option<String> {
+        let text = self.text().unwrap_or_default();
+        let path = self.setting();
+        match path.rsplit_once('.')?.0 {
+            "credentials.pepper" | "credentials.next_pepper" => {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+                let file = match text.bytes().all(plain) {
+                    true => text,
+                    false => "FILE",
+                };
+                Some(format!("umask 077; openssl rand -hex 32 > {file}"))
+            }
+            section if section.starts_with("tls.certificates") => {
+                Some("`portcullis certs`, to try things out".into())
+            }
+            _ => None,
         }
     }
 

@@ -26,11 +26,12 @@ const ALGORITHMS: [(&str, SignatureAlgorithm); 9] = [
 
 /// Reads `access_tokens`.
 pub(super) fn read(root: &Section<'_>) -> Option<Vec<IssuerSettings>> {
+    let own = super::oauth::issuer_as_written(root);
     root.or("access_tokens", Vec::new(), |list| {
         let mut seen: Vec<String> = Vec::new();
         list.list_of(|item| {
             item.section(|section| {
-                let read = issuer(section);
+                let read = issuer(section, own);
                 report_repeat(section, &mut seen);
                 read
             })
@@ -54,7 +55,8 @@ fn report_repeat(section: &Section<'_>, seen: &mut Vec<String>) {
     seen.push(name.clone());
 }
 
-fn issuer(section: &Section<'_>) -> Option<IssuerSettings> {
+/// `own` is the issuer that `oauth` names.
+fn issuer(section: &Section<'_>, own: Option<&str>) -> Option<IssuerSettings> {
     let seconds = |key, default| section.or(key, Duration::from_secs(default), Field::duration);
     let types = [("at+jwt", TokenType::AccessToken), ("any", TokenType::Any)];
     let revocations = [
@@ -65,7 +67,8 @@ fn issuer(section: &Section<'_>) -> Option<IssuerSettings> {
         return builtin(section);
     }
     let issuer = section.required("issuer", format!("add issuer: {ISSUER_FORM}"), issuer_name);
-    let jwks = jwks(section);
+    let is_own = own.is_some() && own == issuer.as_deref();
+    let jwks = jwks(section, is_own);
     let audiences = section.required("audience", "add audience: what `aud` must hold", audiences);
     let algorithms = section.required("algorithms", "add algorithms: [RS256]", |field| {
         field.set_of(algorithm)
@@ -155,10 +158,14 @@ pub(super) fn issuer_name(field: &Field<'_>) -> Option<String> {
     field.text().map(str::to_owned)
 }
 
-fn jwks(section: &Section<'_>) -> Option<JwksSource> {
+fn jwks(section: &Section<'_>, is_own: bool) -> Option<JwksSource> {
     const HINT: &str = "add jwks: https://host/jwks.json or the path of a file";
+    let hint = match is_own {
+        true => "add builtin: true, and no `algorithms`: it is the issuer of `oauth`",
+        false => HINT,
+    };
     let ca = section.optional("ca", Field::certificates);
-    let jwks = section.required("jwks", HINT, |field| {
+    let jwks = section.required("jwks", hint, |field| {
         if !field.text()?.contains("://") {
             return field.key_set().map(JwksSource::File);
         }

@@ -48,10 +48,29 @@ pub(super) fn read(root: &Section<'_>, around: &Around<'_>) -> Option<Option<OAu
         return Some(None);
     };
     let settings = field.section(|section| oauth(section, around, builtin));
-    if around.issuers.is_some() && builtin.is_none() {
-        return field.refuse("nothing accepts the tokens of this server", BUILTIN);
+    if let (Some(issuers), None) = (around.issuers, builtin) {
+        let own = issuer_as_written(root);
+        let hint = match issuers.iter().any(|one| Some(&*one.issuer) == own) {
+            true => {
+                "write builtin: true in its entry of access_tokens, in place of `jwks` and `algorithms`"
+            }
+            false => BUILTIN,
+        };
+        return field.refuse("nothing accepts the tokens of this server", hint);
     }
     settings.map(Some)
+}
+
+/// The issuer that `oauth` names, right or wrong.
+pub(super) fn issuer_as_written<'a>(root: &Section<'a>) -> Option<&'a str> {
+    let Value::Map(entries) = root.get("oauth")?.value() else {
+        return None;
+    };
+    let issuer = entries.iter().find(|(key, _)| key.name == "issuer");
+    match &issuer?.1.value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
 }
 
 fn oauth(

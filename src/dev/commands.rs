@@ -281,13 +281,14 @@ TOKEN=$(printf '%s\n' "$PAGE" | sed -n 's|.*name="token" value="\([^"]*\)".*|\1|
                 "Why a request is refused",
                 format!("{at} \\\n  {program} explain POST /v1/domains --key {read_only}"),
             );
+            // Nothing is exported: a variable that stays would send every later command here.
+            let apps = format!("user apps {}", self.credentials.user.name);
+            let commands = ["key list", "client list", "user list", &apps];
             show(
                 "Who has access: keys, clients, users (and their apps)",
-                format!(
-                    "export {at}\n{program} key list\n{program} client list\n{program} user list\n\
-                     {program} user apps {}",
-                    self.credentials.user.name
-                ),
+                commands
+                    .map(|command| format!("{at} \\\n  {program} {command}"))
+                    .join("\n"),
             );
         }
         blocks

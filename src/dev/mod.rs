@@ -48,6 +48,7 @@ pub struct Options {
 pub struct Dev {
     running: Running,
     ready: Ready,
+    _state: State,
     _upstreams: Upstreams,
 }
 
@@ -74,6 +75,9 @@ pub enum DevError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another one has it.
+    #[error("another portcullis dev uses {}: stop it, or use --state OTHER", .0.display())]
+    InUse(PathBuf),
     /// The upstreams.
     #[error("the demo upstreams cannot be started")]
     Upstreams(#[source] std::io::Error),
@@ -100,6 +104,7 @@ pub fn start(options: &Options) -> Result<Dev, DevError> {
     Ok(Dev {
         running,
         ready,
+        _state: state,
         _upstreams: upstreams,
     })
 }

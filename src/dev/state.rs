@@ -2,7 +2,7 @@
 //!
 //! Invariant: only its owner can look into it.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub(super) struct State {
     folder: PathBuf,
     pub(super) certificates: CertificatePaths,
     admin_token: Secret,
+    /// Locked as long as this process lives.
+    _lock: File,
 }
 
 impl State {
@@ -33,6 +35,8 @@ impl State {
             .mode(0o700)
             .create(folder)
             .map_err(failed)?;
+        // First of all: what another one reads is not changed under it.
+        let lock = lock(folder)?;
         let folder = folder.canonicalize().map_err(failed)?;
         // And the app's, whose page is served here too.
         let hosts = DEFAULT_HOSTS.iter().chain(&[APP_HOST]);
@@ -44,6 +48,7 @@ impl State {
             folder,
             certificates,
             admin_token,
+            _lock: lock,
         })
     }
 
@@ -73,6 +78,27 @@ impl State {
     /// Where the configuration is shown, and read again on a reload.
     pub(super) fn config_path(&self) -> PathBuf {
         self.folder.join("gateway.yaml")
+    }
+}
+
+/// Keeps a second `dev` out of the folder.
+fn lock(folder: &Path) -> Result<File, DevError> {
+    let path = folder.join("lock");
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path);
+    let failed = |source| DevError::File {
+        path: path.clone(),
+        source,
+    };
+    let file = file.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DevError::InUse(folder.into())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

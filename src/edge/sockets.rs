@@ -27,8 +27,9 @@ pub struct WorkerSockets {
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}")]
+#[error("cannot listen on {address} (listen.{key})")]
 pub struct BindError {
+    key: &'static str,
     address: SocketAddr,
     source: io::Error,
 }
@@ -43,8 +44,9 @@ pub fn bind(
     metrics: &Metrics,
 ) -> Result<Vec<WorkerSockets>, BindError> {
     let (mut https, mut http) = (settings.https, settings.http);
-    for address in [Some(https), http].into_iter().flatten() {
-        refuse_shared(address)?;
+    refuse_shared("https", https)?;
+    if let Some(http) = http {
+        refuse_shared("http", http)?;
     }
     let workers = workers.max(1);
     let mut all = Vec::with_capacity(workers);
@@ -62,9 +64,11 @@ impl WorkerSockets {
         http: Option<SocketAddr>,
         (balance, arrivals): (Balance, mpsc::Receiver<Newcomer>),
     ) -> Result<WorkerSockets, BindError> {
-        let (https, https_address) = listen(https)?;
+        let (https, https_address) = listen("https", https)?;
         let (http, http_address) = match http {
-            Some(address) => listen(address).map(|(socket, at)| (Some(socket), Some(at)))?,
+            Some(address) => {
+                listen("http", address).map(|(socket, at)| (Some(socket), Some(at)))?
+            }
             None => (None, None),
         };
         Ok(WorkerSockets {
@@ -90,7 +94,7 @@ impl WorkerSockets {
 
 /// `SO_REUSEPORT` would let a second gateway of the same user take a part of the traffic without a
 /// word, perhaps with another policy. A socket without it cannot be bound beside a listener.
-fn refuse_shared(address: SocketAddr) -> Result<(), BindError> {
+fn refuse_shared(key: &'static str, address: SocketAddr) -> Result<(), BindError> {
     let probe = || {
         let kind = (
             Domain::for_address(address),
@@ -103,11 +107,18 @@ fn refuse_shared(address: SocketAddr) -> Result<(), BindError> {
     };
     match address.port() {
         0 => Ok(()),
-        _ => probe().map_err(|source| BindError { address, source }),
+        _ => probe().map_err(|source| BindError {
+            key,
+            address,
+            source,
+        }),
     }
 }
 
-fn listen(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), BindError> {
+fn listen(
+    key: &'static str,
+    address: SocketAddr,
+) -> Result<(std::net::TcpListener, SocketAddr), BindError> {
     let open = || {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -123,5 +134,9 @@ fn listen(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), Bi
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
-    open().map_err(|source| BindError { address, source })
+    open().map_err(|source| BindError {
+        key,
+        address,
+        source,
+    })
 }

@@ -73,7 +73,7 @@ pub use registry::{
     RegistryProblem, RotateClientRequest, RotatedClient,
 };
 pub use server::{AuthorizationServer, OAuthParts};
-pub use signing_keys::SigningKeys;
+pub use signing_keys::{SealedUnderAnotherPepper, SigningKeys};
 
 /// How the authorization server is set up.
 #[derive(Clone, Debug)]

@@ -102,11 +102,12 @@ impl Explanation {
         let method = self.step("intake", method, |method| format!("the method is {method}"))?;
         match &request.host {
             None => self.allow("intake", "host: not given, not checked"),
+            Some(host) if covers(host) => {
+                self.allow("intake", &format!("a certificate covers {host}"));
+            }
             Some(host) => {
-                let covered = covers(host).then_some(()).ok_or(Reason::Misdirected);
-                self.step("intake", covered, |()| {
-                    format!("a certificate covers {host}")
-                })?;
+                self.deny("intake", &format!("no certificate covers {host}"));
+                return Err(Reason::Misdirected);
             }
         }
         let path = request.path.split('?').next().unwrap_or_default();

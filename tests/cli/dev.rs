@@ -121,6 +121,15 @@ fn dev_starts_from_nothing_survives_a_restart_and_is_managed_over_its_admin_api(
             .contains("the admin token is missing or wrong"),
         "{intruder:?}"
     );
+    assert!(
+        intruder.stderr().contains("PORTCULLIS_ADMIN_TOKEN"),
+        "{intruder:?}"
+    );
+    assert!(
+        !dev.printed.contains("export"),
+        "a variable that stays sends later commands to the demo: {}",
+        dev.printed
+    );
 
     let first = made(&dev);
     dev.stop();
@@ -130,16 +139,21 @@ fn dev_starts_from_nothing_survives_a_restart_and_is_managed_over_its_admin_api(
 
     // A second one that cannot start changes nothing of the first.
     let config = fs::read_to_string(state.join("gateway.yaml")).expect("there");
+    let certificate = fs::read(state.join("certs/gateway.pem")).expect("there");
     let second = portcullis(folder.path())
         .args(["dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
         .args(["--metrics", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
         .output()
         .expect("runs");
-    assert_eq!(Run(second).code(), 1);
+    let second = Run(second);
+    let words = "error: another portcullis dev uses .portcullis: stop it, or use --state OTHER\n";
+    assert_eq!((second.code(), second.stderr().as_str()), (1, words));
     assert_eq!(
         fs::read_to_string(state.join("gateway.yaml")).expect("there"),
         config
     );
+    let kept = fs::read(state.join("certs/gateway.pem")).expect("there");
+    assert!(kept == certificate, "nothing was written");
     again.stop();
 }
 

@@ -314,6 +314,9 @@ impl Connected {
             table.starts_with("CLIENT ") && table.contains(&all[0]),
             "{table}"
         );
+        for grant in first["grants"].as_array().expect("a list") {
+            assert!(table.contains(&text(grant)), "{table}");
+        }
 
         let [one, two, _] = &self.clients;
         let revoked = home.json(&["user", "revoke-app", "alice", one]);

@@ -225,7 +225,11 @@ fn revokes_tokens(house: &House, grants: &[GrantId; 2]) {
     let command = ["token", "revoke", "--subject", "https://idp.example|user-7"];
     let told = house.home.run(&command).succeeds().stdout();
     assert!(
-        told.starts_with("refused since ") && told.ends_with("; grants ended: 0\n"),
+        told.starts_with("refused since ")
+            && told.ends_with(
+                "; grants ended: 0\n\
+                 no grant of it is known here; its tokens issued up to now are refused all the same\n"
+            ),
         "{told}"
     );
     denied(&other);
@@ -253,6 +257,14 @@ fn refuses(house: &House) {
             "there is no issuer https://x.example",
         ),
         (&["--grant", &unknown], "there is no grant grant_0000"),
+        (
+            &["--client", "client_none", "--issuer", "https://osir.com"],
+            "error: there is no client client_none",
+        ),
+        (
+            &["--subject", "https://osir.co|usr_alice"],
+            "there is no issuer https://osir.co in",
+        ),
     ] {
         let run = house.home.run(&[&["token", "revoke"], arguments].concat());
         assert_eq!((run.code(), run.stdout()), (1, String::new()), "{run:?}");

@@ -236,5 +236,8 @@ fn a_second_gateway_on_the_same_port_does_not_start() {
     let error = portcullis::app::start(&path, config)
         .err()
         .expect("the port is taken");
-    assert_eq!(error.to_string(), format!("cannot listen on {taken}"));
+    assert_eq!(
+        error.to_string(),
+        format!("cannot listen on {taken} (listen.https)")
+    );
 }

@@ -78,7 +78,9 @@ pub enum KeyProblem {
     #[error("overlap: at most 30 days")]
     Overlap,
     /// Two secrets work already.
-    #[error("two secrets of this key work until {0}; an overlap of 0s ends the older at once")]
+    #[error(
+        "two secrets of this key work until {0}; an overlap of 0s ends every older one at once"
+    )]
     Overlapping(crate::clock::Timestamp),
     /// No request id.
     #[error("request_id: {}", crate::id::InvalidId)]

@@ -41,7 +41,9 @@ pub enum RegistryProblem {
     #[error("overlap: at most 30 days")]
     Overlap,
     /// Two secrets work already.
-    #[error("two secrets of this client work until {0}; an overlap of 0s ends the older at once")]
+    #[error(
+        "two secrets of this client work until {0}; an overlap of 0s ends every older one at once"
+    )]
     Overlapping(Timestamp),
     /// Too short, too long, or not one that can be typed into a form.
     #[error(

@@ -61,6 +61,17 @@ enum KeysError {
     Unusable,
 }
 
+/// The key that signs opens under no configured pepper.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the signing key {kid} was sealed under another pepper than the configuration has: name the one \
+     before in credentials.previous_pepper, or, if it is lost, make another key with `portcullis \
+     signing-key rotate --now`"
+)]
+pub struct SealedUnderAnotherPepper {
+    kid: String,
+}
+
 impl SigningKeys {
     pub(super) fn new(
         store: Arc<dyn Store>,
@@ -90,6 +101,22 @@ impl SigningKeys {
         let keys = Arc::downgrade(self);
         self.task
             .get_or_init(|| self.control.spawn(SigningKeys::run(keys)));
+    }
+
+    /// Whether the key that signs, if there is one, can be opened. A store that is away is no
+    /// answer, and no fault.
+    pub async fn check_opens(&self) -> Result<(), SealedUnderAnotherPepper> {
+        let records = self.store.signing_keys().await.unwrap_or_default();
+        let active = records
+            .iter()
+            .find(|record| matches!(record.state, SigningKeyState::Active { .. }));
+        match active {
+            Some(record) if reseal::open(record, &self.peppers.load()).is_none() => {
+                let kid = record.kid.clone();
+                Err(SealedUnderAnotherPepper { kid })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Replaces the peppers, after a reload, and seals anew what the one before had sealed.
