@@ -15,6 +15,7 @@ mod local_executor;
 mod media_type;
 mod patience;
 mod pieces;
+mod upload;
 
 pub mod oauth;
 pub mod observe;

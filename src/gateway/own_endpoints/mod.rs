@@ -21,7 +21,6 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -29,7 +28,7 @@ use super::live::{Live, Worker};
 use super::record::Record;
 use super::{Intake, Reason, Rejection, Route};
 use crate::auth::Principal;
-use crate::edge::{Malformed, TlsPeer};
+use crate::edge::{Malformed, TlsPeer, Upload};
 use cross_origin::is_preflight;
 
 /// One of the endpoints.
@@ -137,7 +136,7 @@ impl OwnEndpoint {
 
 /// A whole body of at most so many bytes.
 async fn read(
-    body: Incoming,
+    body: Upload,
     most: usize,
     peer: &Rc<TlsPeer>,
     worker: &Worker,
