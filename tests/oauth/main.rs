@@ -32,3 +32,4 @@ mod rules_resource;
 mod races;
 mod abuse;
 mod leaks;
+mod refusals;
