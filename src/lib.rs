@@ -16,6 +16,7 @@ mod local_executor;
 mod media_type;
 mod patience;
 mod pieces;
+mod upload;
 
 pub mod observe;
 pub mod token;

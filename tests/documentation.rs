@@ -3,6 +3,7 @@
 use std::fs;
 
 use portcullis::gateway::ALL_ANSWERS;
+use portcullis::oauth::Refusal;
 
 #[test]
 fn the_error_page_has_every_answer_and_no_other() {
@@ -25,6 +26,19 @@ fn the_error_page_has_every_answer_and_no_other() {
         .collect();
     answers.sort();
     assert_eq!(rows, answers);
+}
+
+#[test]
+fn the_error_page_has_every_reason_of_the_authorization_server_and_no_other() {
+    let page = fs::read_to_string("docs/errors.md").expect("the page");
+    let table = page.split("## Reasons of the authorization server").nth(1);
+    let rows: Vec<&str> = table
+        .expect("the part")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    let labels: Vec<&str> = Refusal::ALL.iter().map(|refusal| refusal.label()).collect();
+    assert_eq!(rows, labels);
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
+use http::Request;
 use http::header::{CONNECTION, HeaderValue};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +25,7 @@ use super::resting::Resting;
 use super::{ConnectionLimits, Handler, PlainPeer, TlsPeer};
 use crate::local_executor::LocalExecutor;
 use crate::patience::Patience;
+use crate::upload::Upload;
 
 /// What a conversation happens in.
 pub(super) struct Setting {
@@ -38,11 +41,11 @@ where
     H: Handler,
 {
     let exchange = Rc::clone(&setting.exchange);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let (in_flight, refused) = exchange.begin();
         let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
         async move {
-            let request = refused.map_or(Ok(request), Err);
+            let request = refused.map_or(Ok(request.map(Upload::http1)), Err);
             let mut response = handler.handle(peer, request).await;
             if refused.is_some() {
                 response
@@ -65,11 +68,11 @@ where
     H: Handler,
 {
     let exchange = Rc::clone(&setting.exchange);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let (in_flight, refused) = exchange.begin();
         let handler = Rc::clone(&handler);
         async move {
-            let request = refused.map_or(Ok(request), Err);
+            let request = refused.map_or(Ok(request.map(Upload::http1)), Err);
             let response = handler.refuse_plaintext(peer, request).await;
             Ok::<_, Infallible>(response.map(|body| Answer::new(body, in_flight, Sharing::Alone)))
         }
@@ -88,8 +91,10 @@ where
     H: Handler,
 {
     let exchange = Rc::clone(&setting.exchange);
-    let service = service_fn(move |request| {
+    let discard_for = setting.limits.body_idle;
+    let service = service_fn(move |request: Request<Incoming>| {
         let (in_flight, _) = exchange.begin();
+        let request = request.map(|body| Upload::http2(body, discard_for));
         let (handler, peer) = (Rc::clone(&handler), Rc::clone(&peer));
         // Boxed: hyper and the runtime move it several times on its way into a task.
         Box::pin(async move {
@@ -149,7 +154,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
 impl<I, B, S> Connection for Resting<I, S>
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B> + Clone + Unpin,
+    S: hyper::service::HttpService<Incoming, ResBody = B> + Clone + Unpin,
     S::Error: Into<super::BoxError>,
     B: http_body::Body + 'static,
     B::Error: Into<super::BoxError>,
@@ -165,7 +170,7 @@ where
 
 impl<I, B, S> Connection for http1::Connection<I, S>
 where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
     S::Error: Into<super::BoxError>,
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     B: http_body::Body + 'static,
@@ -178,7 +183,7 @@ where
 
 impl<I, B, S, E> Connection for http2::Connection<I, S, E>
 where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
     S::Error: Into<super::BoxError>,
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     B: http_body::Body + 'static,

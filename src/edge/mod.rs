@@ -15,7 +15,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use prometheus::IntGauge;
 
 use crate::observe::Metrics;
@@ -37,6 +36,7 @@ mod resting;
 #[doc(hidden)]
 pub mod cost;
 
+pub use crate::upload::Upload;
 pub use malformed::Malformed;
 pub use peer::{PlainPeer, TlsPeer};
 pub use serve::serve;
@@ -56,14 +56,14 @@ pub trait Handler: 'static {
     fn handle(
         &self,
         peer: Rc<TlsPeer>,
-        request: Result<Request<Incoming>, Malformed>,
+        request: Result<Request<Upload>, Malformed>,
     ) -> impl Future<Output = Response<Self::Body>>;
 
     /// Answers one request that came in clear text. The connection closes after it.
     fn refuse_plaintext(
         &self,
         peer: PlainPeer,
-        request: Result<Request<Incoming>, Malformed>,
+        request: Result<Request<Upload>, Malformed>,
     ) -> impl Future<Output = Response<Self::Body>>;
 }
 

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::exchange::Exchange;
+use crate::upload::LINGER_BYTES;
 
 /// One accepted TCP connection.
 #[derive(Debug)]
@@ -21,14 +22,14 @@ pub(super) struct Wire {
 
 #[derive(Debug)]
 enum Closing {
-    Lingering { left: usize },
+    /// What the client still sends is thrown away. A socket closed with unread bytes sends RST, and
+    /// RST makes the client's stack throw away an answer that it has not read. Time bounds it as
+    /// well ([`super::exchange`]).
+    Lingering {
+        left: usize,
+    },
     No,
 }
-
-/// Bytes of an unread request that are thrown away at the end. A socket closed with unread bytes
-/// sends RST, and RST makes the client's stack throw away an answer that it has not read.
-/// Time bounds it as well ([`super::exchange`]): this is for a client that pushes as hard as it can.
-const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
 impl Wire {
     pub(super) fn new(tcp: TcpStream, exchange: Rc<Exchange>) -> Wire {

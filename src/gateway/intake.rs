@@ -11,12 +11,12 @@ use std::rc::Rc;
 use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, Version};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 
 use super::client_address::{self, Forwarded};
 use super::path::is_path_byte;
 use super::{CanonicalPath, GatewaySettings, METHODS, Reason};
-use crate::edge::{Malformed, TlsPeer};
+use crate::edge::{Malformed, TlsPeer, Upload};
 
 /// A request with one meaning.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct Intake {
     /// The canonical path, where it is not the one in `uri`.
     rewritten_path: Option<String>,
     pub(super) headers: HeaderMap,
-    pub(super) body: Incoming,
+    pub(super) body: Upload,
     pub(super) version: Version,
     pub(super) forwarded: Forwarded,
 }
@@ -67,7 +67,7 @@ impl Intake {
     /// Checks what HTTP's grammar leaves open. `request` has passed the wire guard or h2.
     pub(super) fn accept(
         peer: Rc<TlsPeer>,
-        request: Request<Incoming>,
+        request: Request<Upload>,
         settings: &GatewaySettings,
     ) -> Result<Intake, Reason> {
         let (parts, body) = request.into_parts();
@@ -253,7 +253,7 @@ fn unambiguous_fields(said: &Said<'_>, fields: usize, most: usize) -> Result<(),
 
 /// HTTP/1 clients, hyper's among them, send no body of undeclared length with GET and HEAD: it
 /// would be dropped on the way (`security.md` row 9).
-fn declared_body(method: &Method, body: &Incoming) -> Result<(), Reason> {
+fn declared_body(method: &Method, body: &Upload) -> Result<(), Reason> {
     let bodiless = matches!(*method, Method::GET | Method::HEAD);
     match bodiless && !body.is_end_stream() && body.size_hint().exact().is_none() {
         true => Err(Reason::UndeclaredBody),
@@ -286,7 +286,7 @@ fn only_https(uri: &Uri, version: Version) -> Result<(), Reason> {
 
 /// An `Upgrade` is ignored, as RFC 9110 §7.8 allows, unless a server further on could take what
 /// follows for another protocol: security.md row 40.
-fn upgrade(method: &Method, said: &Said<'_>, body: &Incoming) -> Result<(), Reason> {
+fn upgrade(method: &Method, said: &Said<'_>, body: &Upload) -> Result<(), Reason> {
     let harmless = method == Method::GET && body.is_end_stream();
     match said.upgrade && !harmless {
         true => Err(Reason::Upgrade),

@@ -50,10 +50,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 
 use crate::auth::{Credential, Failure};
-use crate::edge::{Handler, Malformed, PlainPeer, TlsPeer};
+use crate::edge::{Handler, Malformed, PlainPeer, TlsPeer, Upload};
 use crate::upstream::UpstreamBody;
 use live::Worker;
 use record::Record;
@@ -65,7 +65,7 @@ impl Handler for Gateway {
     async fn handle(
         &self,
         peer: Rc<TlsPeer>,
-        request: Result<Request<Incoming>, Malformed>,
+        request: Result<Request<Upload>, Malformed>,
     ) -> Response<ResponseBody> {
         let connection = Connection::after(request.as_ref().ok());
         if let Err(malformed) = request {
@@ -101,7 +101,7 @@ impl Handler for Gateway {
     async fn refuse_plaintext(
         &self,
         peer: PlainPeer,
-        request: Result<Request<Incoming>, Malformed>,
+        request: Result<Request<Upload>, Malformed>,
     ) -> Response<ResponseBody> {
         let worker = self.worker();
         let id = self.request_id(&worker, request.as_ref().ok());
@@ -122,7 +122,7 @@ impl Gateway {
     async fn admit_and_forward(
         worker: &Worker,
         peer: Rc<TlsPeer>,
-        request: Result<Request<Incoming>, Malformed>,
+        request: Result<Request<Upload>, Malformed>,
         record: &mut Record,
     ) -> Result<Answered, Rejection> {
         let live = worker.live();
@@ -150,7 +150,7 @@ impl Gateway {
 fn accept(
     live: &Live,
     peer: Rc<TlsPeer>,
-    request: Request<Incoming>,
+    request: Request<Upload>,
     record: &mut Record,
 ) -> Result<Intake, Rejection> {
     record.request(request.method(), request.uri(), live.authenticator().form());
@@ -256,7 +256,7 @@ fn count_denial(worker: &Worker, route: &Route, denied: &Rejection) {
 impl Connection {
     /// What becomes of the connection if this request is refused: HTTP/1 cannot go on after a body
     /// that nobody read (`security.md` rows 33 and 34); an HTTP/2 stream ends by itself.
-    fn after(request: Option<&Request<Incoming>>) -> Connection {
+    fn after(request: Option<&Request<Upload>>) -> Connection {
         match request {
             Some(request) if request.version() == Version::HTTP_2 => Connection::Keep,
             Some(request) if request.body().is_end_stream() => Connection::Keep,

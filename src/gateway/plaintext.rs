@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use super::live::Worker;
 use super::record::Record;
 use super::respond::{self, Connection};
 use super::{Gateway, PlaintextCredentials, Reason, ResponseBody};
 use crate::auth::{Credential, Exposed};
+use crate::edge::Upload;
 use crate::observe::Actor;
 
 /// Keys of one request that are looked up: honest clients send one (`security.md` row 97).
@@ -25,7 +25,7 @@ pub const MOST_LOOKUPS: usize = 32;
 pub(super) async fn refuse(
     gateway: &Gateway,
     worker: &Worker,
-    request: Option<Request<Incoming>>,
+    request: Option<Request<Upload>>,
     mut record: Record,
 ) -> Response<ResponseBody> {
     let label = match &request {

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 use super::{Reason, Route};
 use crate::auth::{CredentialForm, CredentialKind, Principal};
 use crate::clock::Clock;
+use crate::id::ClientId;
+use crate::oauth::Refusal;
 use crate::observe::{AccessLine, AccessLog, Metrics, RouteMetrics};
 
 /// What every record of one worker needs.
@@ -43,6 +45,10 @@ struct Fields {
     route: Option<Arc<Route>>,
     status: StatusCode,
     reason: Option<Reason>,
+    /// Why the authorization server refused it.
+    refusal: Option<Refusal>,
+    /// Whose it was, there.
+    oauth_client: Option<ClientId>,
     /// The kind of credential that was shown, good or not.
     credential_kind: CredentialKind,
     caller: Option<Principal>,
@@ -80,6 +86,8 @@ impl Record {
             route: None,
             status: StatusCode::OK,
             reason: None,
+            refusal: None,
+            oauth_client: None,
             credential_kind: CredentialKind::None,
             caller: None,
             upstream: None,
@@ -146,6 +154,12 @@ impl Record {
         self.0.status = reason.answer().status;
     }
 
+    /// What the authorization server says of a request.
+    pub(super) fn oauth(&mut self, refusal: Option<Refusal>, client: Option<ClientId>) {
+        self.0.refusal = refusal;
+        self.0.oauth_client = client;
+    }
+
     pub(super) fn request_id(&self) -> &HeaderValue {
         &self.0.request_id
     }
@@ -193,12 +207,19 @@ impl Fields {
                 .as_ref()
                 .map(|route| route.settings().name.as_str()),
             status: self.status.as_u16(),
-            reason: self.reason.map(Reason::label),
+            reason: self
+                .reason
+                .map(Reason::label)
+                .or(self.refusal.map(Refusal::label)),
             credential_kind: self.credential_kind.label(),
             credential_id: caller.map(|caller| caller.credential_id().as_str()),
             account: caller
                 .and_then(|caller| caller.account())
                 .map(|account| account.as_str()),
+            client_id: match &self.oauth_client {
+                Some(client) => Some(client.as_str()),
+                None => caller.and_then(Principal::client_id),
+            },
             upstream: self.upstream.as_deref(),
             upstream_seconds: self.upstream_time.map(|time| time.as_secs_f64()),
             seconds: elapsed.as_secs_f64(),

@@ -7,7 +7,7 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
-use super::Endpoint;
+use super::{Endpoint, Refusal};
 
 /// JSON that nobody may keep (RFC 6749 §5.1).
 pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
@@ -47,7 +47,7 @@ pub(super) fn method_not_allowed(endpoint: Endpoint) -> Response<Bytes> {
     let mut response = json(StatusCode::METHOD_NOT_ALLOWED, &body);
     let allow = HeaderValue::from_static(endpoint.methods());
     response.headers_mut().insert(ALLOW, allow);
-    response
+    Refusal::Method.mark(response)
 }
 
 /// The answer to a CORS preflight.

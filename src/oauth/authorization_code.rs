@@ -10,7 +10,7 @@ use super::form::Form;
 use super::issue::{Issuance, Issued};
 use super::problem::Problem;
 use super::token::{present_scopes, resource};
-use super::{AuthorizationServer, OwnRequest};
+use super::{AuthorizationServer, OwnRequest, Refusal};
 use crate::clock::Timestamp;
 use crate::observe::AuditAction;
 use crate::secret::Digest;
@@ -35,12 +35,14 @@ pub(super) async fn redeem(
     let id = parts
         .format
         .grant_of_code(code)
-        .ok_or(Problem::InvalidGrant)?;
+        .ok_or(Problem::InvalidGrant(Refusal::CodeUnknown))?;
     // All that the answer needs is read before the code is used up. A foreign client learns nothing
     // of the grant; the store checks it again.
     let grant = parts.store.grant(&id).await?;
-    let grant = grant.filter(|grant| grant.client == client.id);
-    let grant = grant.ok_or(Problem::InvalidGrant)?;
+    let grant = grant.ok_or(Problem::InvalidGrant(Refusal::CodeUnknown))?;
+    if grant.client != client.id {
+        return Err(Problem::InvalidGrant(Refusal::CodeForeign));
+    }
     require_target(&grant, asked.as_deref())?;
     let scopes = present_scopes(server, &grant, client).await?;
     let nonce = RefreshNonce::random();
@@ -97,14 +99,14 @@ fn redeemed(outcome: Redeem) -> Result<Box<GrantRecord>, Problem> {
                 subject = %grant.subject,
                 "a code came a second time: its grant is revoked"
             );
-            Err(Problem::InvalidGrant)
+            Err(Problem::InvalidGrant(Refusal::CodeUsed))
         }
-        Redeem::ClientMismatch
-        | Redeem::Expired
-        | Redeem::PkceMismatch
-        | Redeem::RedirectMismatch
-        | Redeem::Revoked
-        | Redeem::Unknown => Err(Problem::InvalidGrant),
+        Redeem::ClientMismatch => Err(Problem::InvalidGrant(Refusal::CodeForeign)),
+        Redeem::Expired => Err(Problem::InvalidGrant(Refusal::CodeExpired)),
+        Redeem::PkceMismatch => Err(Problem::InvalidGrant(Refusal::CodeVerifierWrong)),
+        Redeem::RedirectMismatch => Err(Problem::InvalidGrant(Refusal::RedirectMismatch)),
+        Redeem::Revoked => Err(Problem::InvalidGrant(Refusal::GrantRevoked)),
+        Redeem::Unknown => Err(Problem::InvalidGrant(Refusal::CodeUnknown)),
     }
 }
 
@@ -135,7 +137,7 @@ async fn end_if_disabled(server: &AuthorizationServer, grant: &GrantRecord) -> R
     let (why, now) = (RevocationReason::Operator, server.parts.clock.now());
     // Revoked now or before: there is no grant any more.
     let _ = store.revoke_grant(&grant.id, why, now).await?;
-    Err(Problem::InvalidGrant)
+    Err(Problem::InvalidGrant(Refusal::UserDisabled))
 }
 
 /// RFC 7636 §4.1: 43 to 128 unreserved characters, so that nobody can guess it. A client that made
@@ -143,7 +145,7 @@ async fn end_if_disabled(server: &AuthorizationServer, grant: &GrantRecord) -> R
 fn sent_challenge(verifier: &str) -> Result<String, Problem> {
     match is_pkce_text(verifier) {
         true => Ok(challenge_of(verifier)),
-        false => Err(Problem::InvalidGrant),
+        false => Err(Problem::InvalidGrant(Refusal::CodeVerifierWrong)),
     }
 }
 

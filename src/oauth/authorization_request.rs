@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::AuthorizationServer;
 use super::form::Form;
-use super::problem::note_outage;
+use super::problem::{ScopeFault, note_outage};
 use super::redirect::RegisteredRedirect;
-use super::token::known_resource;
+use super::token::{known_resource, scope_fault};
+use super::{AuthorizationServer, OwnRequest, Refusal};
 use crate::id::ClientId;
 use crate::scope::ScopeSet;
 use crate::store::{ClientKind, ClientRecord, GrantType, PkceRule, RedirectRule, StoreError};
@@ -71,6 +71,7 @@ pub(super) enum NoClient {
 pub(super) struct Refused {
     pub(super) error: &'static str,
     pub(super) description: Option<&'static str>,
+    pub(super) refusal: Refusal,
 }
 
 /// To whom the answer goes.
@@ -83,7 +84,11 @@ pub(super) struct Asking {
 }
 
 /// Client and redirect URI.
-pub(super) async fn asking(server: &AuthorizationServer, form: &Form) -> Result<Asking, NoClient> {
+pub(super) async fn asking(
+    server: &AuthorizationServer,
+    request: &OwnRequest,
+    form: &Form,
+) -> Result<Asking, NoClient> {
     if form.repeats("client_id") || form.repeats("redirect_uri") {
         return Err(NoClient::Malformed);
     }
@@ -98,6 +103,7 @@ pub(super) async fn asking(server: &AuthorizationServer, form: &Form) -> Result<
     let client = server.parts.store.client(&id).await?;
     let client = client.filter(|client| client.disabled_at.is_none());
     let client = client.ok_or(NoClient::Client)?;
+    request.concerns(&client.id);
     let asked = form.get("redirect_uri");
     Ok(Asking {
         redirect: RegisteredRedirect::of(&client, asked).ok_or(NoClient::Redirect)?,
@@ -121,7 +127,12 @@ pub(super) fn check(
     }
     match form.get("response_type") {
         Some("code") => {}
-        Some(_) => return Err(Refused::bare("unsupported_response_type")),
+        Some(_) => {
+            return Err(Refused::bare(
+                "unsupported_response_type",
+                Refusal::ResponseTypeUnknown,
+            ));
+        }
         None => return Err(Refused::request("response_type is missing")),
     }
     if form
@@ -132,13 +143,17 @@ pub(super) fn check(
     }
     let settings = &asking.client.settings;
     if !settings.grants.contains(&GrantType::AuthorizationCode) {
-        return Err(Refused::bare("unauthorized_client"));
+        return Err(Refused::bare(
+            "unauthorized_client",
+            Refusal::GrantTypeNotAllowed,
+        ));
     }
     let challenge = challenge(form, &asking.client)?;
     let scopes = scopes(server, form, &settings.scopes)?;
+    const UNKNOWN: Refused = Refused::bare("invalid_target", Refusal::ResourceNotAllowed);
     let resource = form
         .get("resource")
-        .map(|asked| known_resource(server, asked).ok_or(Refused::bare("invalid_target")))
+        .map(|asked| known_resource(server, asked).ok_or(UNKNOWN))
         .transpose()?;
     Ok(AuthorizationRequest {
         redirect: asking.redirect.as_str().to_owned(),
@@ -193,18 +208,13 @@ fn scopes(
     form: &Form,
     allowed: &ScopeSet,
 ) -> Result<ScopeSet, Refused> {
-    const INVALID: Refused = Refused::bare("invalid_scope");
     let asked = match form.get("scope") {
-        Some(text) => ScopeSet::parse(text).map_err(|_| INVALID)?,
+        Some(text) => ScopeSet::parse(text).map_err(|_| Refused::scope(ScopeFault::Malformed))?,
         None => server.settings.default_scopes.intersection(allowed),
     };
-    let known = |name: &str| {
-        let mut known = server.settings.scopes.iter();
-        known.any(|(scope, _)| scope.as_str() == name)
-    };
-    match !asked.is_empty() && asked.is_subset_of(allowed) && asked.names().all(known) {
-        true => Ok(asked),
-        false => Err(INVALID),
+    match scope_fault(server, &asked, allowed) {
+        None => Ok(asked),
+        Some(fault) => Err(Refused::scope(fault)),
     }
 }
 
@@ -222,7 +232,8 @@ impl LoginHints {
 impl AuthorizationRequest {
     /// The form in which an interaction keeps it, of bounded size: anyone may have one kept.
     pub(super) fn kept(&self) -> Result<String, Refused> {
-        let text = serde_json::to_string(self).map_err(|_| Refused::bare("server_error"))?;
+        let text = serde_json::to_string(self)
+            .map_err(|_| Refused::bare("server_error", Refusal::Internal))?;
         match text.len() <= LONGEST_REQUEST {
             true => Ok(text),
             false => Err(Refused::request("the request is too long")),
@@ -244,10 +255,19 @@ impl AuthorizationRequest {
 }
 
 impl Refused {
-    pub(super) const fn bare(error: &'static str) -> Refused {
+    pub(super) const fn bare(error: &'static str, refusal: Refusal) -> Refused {
         Refused {
             error,
             description: None,
+            refusal,
+        }
+    }
+
+    const fn scope(fault: ScopeFault) -> Refused {
+        Refused {
+            error: "invalid_scope",
+            description: Some(fault.description()),
+            refusal: fault.refusal(),
         }
     }
 
@@ -255,6 +275,7 @@ impl Refused {
         Refused {
             error: "invalid_request",
             description: Some(description),
+            refusal: Refusal::RequestMalformed,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::endpoint::interaction_path;
 use super::form::Form;
 use super::page::{self, Notice};
 use super::redirect::RegisteredRedirect;
-use super::{AuthorizationServer, LoginChallenge, LoginMode, OwnRequest, answer};
+use super::{AuthorizationServer, LoginChallenge, LoginMode, OwnRequest, Refusal, answer};
 use crate::id::InteractionId;
 use crate::store::{InteractionRecord, InteractionState};
 
@@ -29,7 +29,7 @@ pub(super) async fn answer(server: &AuthorizationServer, request: &OwnRequest) -
         Ok(form) => form,
         Err(no_client) => return refuse(server, &no_client),
     };
-    let asking = match asking(server, &form).await {
+    let asking = match asking(server, request, &form).await {
         Ok(asking) => asking,
         Err(no_client) => return refuse(server, &no_client),
     };
@@ -39,13 +39,13 @@ pub(super) async fn answer(server: &AuthorizationServer, request: &OwnRequest) -
     };
     begun.unwrap_or_else(|refused| {
         let parameters = refused.parameters();
-        send_back(
+        refused.refusal.mark(send_back(
             server,
             request,
             &asking.redirect,
             asking.state.as_deref(),
             &parameters,
-        )
+        ))
     })
 }
 
@@ -65,7 +65,7 @@ async fn begin(
     asking: &Asking,
     checked: &AuthorizationRequest,
 ) -> Result<Response<Bytes>, Refused> {
-    const FAILED: Refused = Refused::bare("server_error");
+    const FAILED: Refused = Refused::bare("server_error", Refusal::Internal);
     let kept = checked.kept()?;
     if !server.parts.starts.take(request.client) {
         return Ok(page::notice(&server.settings.realm, Notice::TooMany));
@@ -96,7 +96,10 @@ async fn begin(
     if let Err(error) = server.parts.store.create_interaction(record).await {
         let cause: &dyn std::error::Error = &error;
         tracing::warn!(cause, "an interaction could not be kept");
-        return Err(Refused::bare("temporarily_unavailable"));
+        return Err(Refused::bare(
+            "temporarily_unavailable",
+            Refusal::Unavailable,
+        ));
     }
     let mut response = go_to(request, location);
     response.headers_mut().insert(SET_COOKIE, browser.cookie());

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::form::{Form, decode};
 use super::problem::Problem;
-use super::{AuthorizationServer, OwnRequest};
+use super::{AuthorizationServer, OwnRequest, Refusal};
 use crate::header::{Repeated, single};
 use crate::id::ClientId;
 use crate::media_type;
@@ -79,49 +79,49 @@ pub(super) async fn authenticate(
         Ok(id) => server.parts.store.client(id).await?,
         Err(_) => None,
     };
-    let record = record.ok_or(Problem::InvalidClient)?;
-    match record.disabled_at.is_none() && is_shown_by(server, &record, &shown, digests) {
-        true => Ok(record),
-        false => Err(Problem::InvalidClient),
+    let record = record.ok_or(Problem::InvalidClient(Refusal::ClientUnknown))?;
+    request.concerns(&record.id);
+    let proven = prove(server, &record, &shown, digests);
+    match record.disabled_at {
+        Some(_) => Err(Problem::InvalidClient(Refusal::ClientDisabled)),
+        None => proven.map(|()| record).map_err(Problem::InvalidClient),
     }
 }
 
-fn is_shown_by(
+fn prove(
     server: &AuthorizationServer,
     record: &ClientRecord,
     shown: &Shown,
     digests: Option<Digests>,
-) -> bool {
+) -> Result<(), Refusal> {
     let way = match (&record.settings.authentication, shown) {
-        (ClientAuthentication::None, Shown::Name(_)) => return true,
+        (ClientAuthentication::None, Shown::Name(_)) => return Ok(()),
         (ClientAuthentication::AnySecret, Shown::Basic(..) | Shown::Post(..)) => true,
         (ClientAuthentication::Basic, Shown::Basic(..)) => true,
         (ClientAuthentication::Post, Shown::Post(..)) => true,
         _ => false,
     };
-    let Some(digests) = digests.filter(|_| way) else {
-        return false;
-    };
+    let digests = digests.filter(|_| way).ok_or(Refusal::ClientMethod)?;
     let (parts, now) = (&server.parts, server.parts.clock.now());
     // Digests under a pepper: comparing them tells nothing of the secret.
     let mut live = record.live_secrets(now);
-    let Some(kept) = live.find(|secret| digests.contains(&secret.digest)) else {
-        return false;
-    };
+    let kept = live.find(|secret| digests.contains(&secret.digest));
+    let kept = kept.ok_or(Refusal::ClientSecretWrong)?;
     if digests.is_outdated(&kept.digest) {
         parts
             .repepper
             .move_client_secret(&record.id, kept.digest, digests.current(), now);
     }
-    true
+    Ok(())
 }
 
 fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, Problem> {
     const TWICE: Problem = Problem::InvalidRequest("the client authenticates in two ways at once");
+    const MISSING: Problem = Problem::InvalidClient(Refusal::ClientMissing);
     let (name, secret) = (form.get("client_id"), form.get("client_secret"));
     let field = single(headers, &AUTHORIZATION).map_err(|Repeated| TWICE)?;
     let Some(field) = field else {
-        let name = name.ok_or(Problem::InvalidClient)?;
+        let name = name.ok_or(MISSING)?;
         let name = ClientName(Zeroizing::new(name.to_owned()));
         return Ok(match secret {
             Some(secret) => Shown::Post(name, Secret::new(secret)),
@@ -131,7 +131,7 @@ fn shown(headers: &HeaderMap, form: &Form) -> Result<Shown, Problem> {
     if secret.is_some() {
         return Err(TWICE);
     }
-    let (user, password) = basic(field.as_bytes()).ok_or(Problem::InvalidClient)?;
+    let (user, password) = basic(field.as_bytes()).ok_or(MISSING)?;
     // A client may name itself in the form too, but not as another.
     if name.is_some_and(|name| *name != *user) {
         return Err(TWICE);
@@ -156,7 +156,7 @@ fn basic(field: &[u8]) -> Option<(Zeroizing<String>, Secret)> {
 /// A failed authentication counts against the address it came from (OAuth 2.1 §2.4.1). Not against
 /// the client: its secret has 256 random bits, and anyone could shut it out.
 pub(super) fn count_failure(server: &AuthorizationServer, request: &OwnRequest, problem: &Problem) {
-    if matches!(problem, Problem::InvalidClient) {
+    if matches!(problem, Problem::InvalidClient(_)) {
         server.parts.throttle.client_failed(request.client);
     }
 }

@@ -4,8 +4,8 @@ use super::AuthorizationServer;
 use super::form::Form;
 use super::issue::{Issuance, Issued};
 use super::login_desk::CLIENT_SUBJECT;
-use super::problem::Problem;
-use super::token::{resource, scopes};
+use super::problem::{Problem, ScopeFault};
+use super::token::{resource, scope_fault, scopes};
 use crate::scope::ScopeSet;
 use crate::store::{ClientKind, ClientRecord};
 
@@ -21,8 +21,14 @@ pub(super) fn issue(
     }
     let allowed = &client.settings.scopes;
     let scopes = match scopes(form)? {
+        // Also one that the configuration no longer names: the client has it.
         Some(asked) if asked.is_subset_of(allowed) => asked,
-        Some(_) => return Err(Problem::InvalidScope),
+        Some(asked) => {
+            let fault = scope_fault(server, &asked, allowed);
+            return Err(Problem::InvalidScope(
+                fault.unwrap_or(ScopeFault::NotAllowed),
+            ));
+        }
         None => default_scopes(server, allowed),
     };
     let access = Issuance {

@@ -13,7 +13,7 @@ use super::endpoint::interaction_path;
 use super::interaction::{Opened, open_form};
 use super::login::needs_consent;
 use super::page::{self, Notice};
-use super::{AuthorizationServer, OwnRequest, login_cookie};
+use super::{AuthorizationServer, OwnRequest, Refusal, login_cookie};
 use crate::clock::Timestamp;
 use crate::id::{GrantId, InteractionId};
 use crate::scope::ScopeSet;
@@ -99,15 +99,15 @@ pub(super) fn end(
         }
         Ok(Ending::Denied) => {
             let denied = [("error", "access_denied")];
-            send_back(server, request, redirect, state, &denied)
+            Refusal::UserDenied.mark(send_back(server, request, redirect, state, &denied))
         }
         Ok(Ending::Rejected(reason)) => {
             let rejected = [("error", reason.code())];
-            send_back(server, request, redirect, state, &rejected)
+            Refusal::LoginRejected.mark(send_back(server, request, redirect, state, &rejected))
         }
         Err(Notice::Unavailable) => {
             let later = [("error", "temporarily_unavailable")];
-            send_back(server, request, redirect, state, &later)
+            Refusal::Unavailable.mark(send_back(server, request, redirect, state, &later))
         }
         Err(notice) => page::notice(&server.settings.realm, notice),
     }

@@ -65,6 +65,7 @@ pub(super) async fn open(
     let client = server.parts.store.client(&record.client).await?;
     let client = client.filter(|client| client.disabled_at.is_none());
     let client = client.ok_or(Notice::UnknownClient)?;
+    request.concerns(&client.id);
     let asked: AuthorizationRequest =
         serde_json::from_str(&record.request).map_err(|_| Notice::Expired)?;
     let redirect = asked.redirect(&client).ok_or(Notice::UnknownRedirect)?;

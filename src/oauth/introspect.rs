@@ -11,7 +11,7 @@ use super::client_authentication::{authenticate, client_form};
 use super::issue::Claims;
 use super::own_token::{self, OwnToken};
 use super::problem::Problem;
-use super::{AuthorizationServer, OwnRequest, answer};
+use super::{AuthorizationServer, OwnRequest, Refusal, answer};
 use crate::scope::ScopeSet;
 use crate::store::{ClientKind, ClientRecord, GrantRecord};
 
@@ -24,7 +24,7 @@ pub(super) async fn answer(
     let client = authenticate(server, request, &form).await?;
     // §2.1: the caller is authenticated; a public client shows nothing but a name.
     if client.kind == ClientKind::Public {
-        return Err(Problem::InvalidClient);
+        return Err(Problem::InvalidClient(Refusal::ClientMethod));
     }
     let token = form
         .get("token")

@@ -8,11 +8,13 @@
 //! of this server; nothing a client sent is echoed in an error; "cannot know" is 503, never a verdict.
 
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Response};
 
+use crate::id::ClientId;
 use crate::scope::{Scope, ScopeSet};
 use crate::store::SigningAlgorithm;
 
@@ -24,6 +26,7 @@ mod form;
 mod answer;
 mod audit;
 mod problem;
+mod refusal;
 mod client_authentication;
 mod token;
 mod authorization_code;
@@ -68,6 +71,7 @@ pub use password::{HashedPassword, Passwords};
 pub use place::{Found, Place, Places};
 pub use protected_resource::ProtectedResource;
 pub use redirect::redirect_fault;
+pub use refusal::Refusal;
 pub use registry::{
     AppSelection, ConnectedApp, NewClientRequest, NewUserRequest, Registry, RegistryError,
     RegistryProblem, RotateClientRequest, RotatedClient,
@@ -129,4 +133,24 @@ pub struct OwnRequest {
     pub body: Bytes,
     /// The client's address.
     pub client: IpAddr,
+    /// Which OAuth client it turned out to concern. Set by the server, once.
+    pub oauth_client: OnceLock<ClientId>,
+}
+
+/// An answer, and what the access log says of it.
+#[derive(Debug)]
+pub struct OwnAnswer {
+    /// The whole answer.
+    pub response: Response<Bytes>,
+    /// Why the request was refused, if it was.
+    pub refusal: Option<Refusal>,
+    /// The registered OAuth client that it was from, whether or not it proved that.
+    pub oauth_client: Option<ClientId>,
+}
+
+impl OwnRequest {
+    /// There is such a client, and the request says that it is from it.
+    fn concerns(&self, client: &ClientId) {
+        let _ = self.oauth_client.get_or_init(|| client.clone());
+    }
 }

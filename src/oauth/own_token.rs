@@ -76,7 +76,7 @@ pub(super) async fn refreshable(
     }
     let present = match present_scopes(server, grant, client).await {
         // A user who is disabled.
-        Err(Problem::InvalidGrant) => return Ok(None),
+        Err(Problem::InvalidGrant(_)) => return Ok(None),
         present => present?,
     };
     Ok(narrowed(grant, &present, None).ok())

@@ -19,7 +19,7 @@ use http::{Response, StatusCode};
 use super::decision::{granted, other_resource};
 use super::endpoint::interaction_path;
 use super::interaction::Opened;
-use super::{AuthorizationServer, answer};
+use super::{AuthorizationServer, Refusal, answer};
 use crate::store::Login;
 
 /// What is wrong with a login, above its form.
@@ -111,7 +111,10 @@ pub(super) fn login(
         let seconds = HeaderValue::from(wait.as_secs().max(1));
         response.headers_mut().insert(RETRY_AFTER, seconds);
     }
-    response
+    match message.refusal() {
+        Some(refusal) => refusal.mark(response),
+        None => response,
+    }
 }
 
 /// The consent page: who asks, where the answer goes, and each thing that it is about.
@@ -178,7 +181,8 @@ fn token_field(server: &AuthorizationServer, opened: &Opened) -> String {
 pub(super) fn notice(realm: &str, notice: Notice) -> Response<Bytes> {
     let (status, heading, text) = notice.parts();
     let main = format!("<h1>{heading}</h1><p>{text}</p>");
-    let mut response = page(status, realm, heading, &main, Some("'none'".into()));
+    let response = page(status, realm, heading, &main, Some("'none'".into()));
+    let mut response = Refusal::from(notice).mark(response);
     let seconds = match status {
         StatusCode::SERVICE_UNAVAILABLE => "5",
         // By then one more may begin, if nobody was quicker.

@@ -9,20 +9,20 @@ use bytes::Bytes;
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
-use super::answer;
+use super::{Refusal, answer};
 use crate::store::StoreError;
 
 /// Why a request of a client is not granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
     /// Unknown client, wrong or missing secret, wrong method of showing it, disabled.
-    InvalidClient,
+    InvalidClient(Refusal),
     /// The code or refresh token is not good for this client.
-    InvalidGrant,
+    InvalidGrant(Refusal),
     /// A parameter is missing, repeated or malformed.
     InvalidRequest(&'static str),
     /// Scopes that there are not, or that the client or grant does not have.
-    InvalidScope,
+    InvalidScope(ScopeFault),
     /// A resource that there is not, or that the grant is not for (RFC 8707 §2).
     InvalidTarget,
     /// Too many failures: when to come back.
@@ -37,6 +37,46 @@ pub(super) enum Problem {
     UnsupportedTokenType,
 }
 
+/// What is wrong with the scopes that a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ScopeFault {
+    /// Not a list of scopes.
+    Malformed,
+    /// None, and there is no default for this client.
+    Missing,
+    /// One that this client may not have.
+    NotAllowed,
+    /// One that was not granted, or is not any more.
+    NotGranted,
+    /// One that there is not.
+    Unknown,
+}
+
+impl ScopeFault {
+    /// What a client is told: the same words, whatever it sent.
+    pub(super) const fn description(self) -> &'static str {
+        match self {
+            ScopeFault::Malformed => "the scope is not a list of names with one space between two",
+            ScopeFault::Missing => {
+                "no scope was asked for, and there is no default for this client"
+            }
+            ScopeFault::NotAllowed => "this client may not ask for one of these scopes",
+            ScopeFault::NotGranted => "one of these scopes was not granted, or none still is",
+            ScopeFault::Unknown => "one of these scopes is not known here",
+        }
+    }
+
+    pub(super) const fn refusal(self) -> Refusal {
+        match self {
+            ScopeFault::Malformed => Refusal::ScopeMalformed,
+            ScopeFault::Missing => Refusal::ScopeMissing,
+            ScopeFault::NotAllowed => Refusal::ScopeNotAllowed,
+            ScopeFault::NotGranted => Refusal::ScopeNotGranted,
+            ScopeFault::Unknown => Refusal::ScopeUnknown,
+        }
+    }
+}
+
 impl Problem {
     /// The whole answer.
     pub(super) fn answer(&self, realm: &str) -> Response<Bytes> {
@@ -49,7 +89,7 @@ impl Problem {
         let headers = response.headers_mut();
         match self {
             // RFC 6749 §5.2, RFC 9110 §15.5.2.
-            Problem::InvalidClient => {
+            Problem::InvalidClient(_) => {
                 let challenge = HeaderValue::try_from(format!(r#"Basic realm="{realm}""#));
                 let challenge = challenge.expect("the config allows only visible ASCII in a realm");
                 headers.insert(WWW_AUTHENTICATE, challenge);
@@ -68,18 +108,18 @@ impl Problem {
     fn parts(&self) -> (StatusCode, &'static str, Option<&'static str>) {
         let bad = StatusCode::BAD_REQUEST;
         match self {
-            Problem::InvalidClient => (
+            Problem::InvalidClient(_) => (
                 StatusCode::UNAUTHORIZED,
                 "invalid_client",
                 Some("client authentication failed"),
             ),
-            Problem::InvalidGrant => (
+            Problem::InvalidGrant(_) => (
                 bad,
                 "invalid_grant",
                 Some("the code or refresh token is invalid, expired, revoked or not this client's"),
             ),
             Problem::InvalidRequest(description) => (bad, "invalid_request", Some(*description)),
-            Problem::InvalidScope => (bad, "invalid_scope", None),
+            Problem::InvalidScope(fault) => (bad, "invalid_scope", Some(fault.description())),
             Problem::InvalidTarget => (bad, "invalid_target", None),
             Problem::TooManyFailures(_) => (
                 StatusCode::TOO_MANY_REQUESTS,

@@ -5,9 +5,9 @@
 
 use super::form::Form;
 use super::issue::{Issuance, Issued};
-use super::problem::Problem;
+use super::problem::{Problem, ScopeFault};
 use super::token::{present_scopes, resource, scopes};
-use super::{AuthorizationServer, OwnRequest};
+use super::{AuthorizationServer, OwnRequest, Refusal};
 use crate::observe::AuditAction;
 use crate::scope::ScopeSet;
 use crate::store::{ClientKind, ClientRecord, Grace, GrantRecord, Rotate, RotateRefresh};
@@ -31,11 +31,13 @@ pub(super) async fn rotate(
     let token = parts
         .refresh_tokens
         .read(text)
-        .ok_or(Problem::InvalidGrant)?;
+        .ok_or(Problem::InvalidGrant(Refusal::RefreshUnknown))?;
     let grant = parts.store.grant(&token.grant).await?;
     // A foreign client learns nothing of the grant; the store checks it again.
-    let grant = grant.filter(|grant| grant.client == client.id);
-    let grant = grant.ok_or(Problem::InvalidGrant)?;
+    let grant = grant.ok_or(Problem::InvalidGrant(Refusal::RefreshUnknown))?;
+    if grant.client != client.id {
+        return Err(Problem::InvalidGrant(Refusal::RefreshForeign));
+    }
     let present = present_scopes(server, &grant, client).await?;
     let narrowed = narrowed(&grant, &present, scopes.as_ref())?;
     let nonce = RefreshNonce::random();
@@ -59,7 +61,7 @@ pub(super) fn narrowed(
 ) -> Result<ScopeSet, Problem> {
     let given = asked.map_or_else(|| present.clone(), |asked| asked.intersection(present));
     match given.is_empty() && !grant.scopes.is_empty() {
-        true => Err(Problem::InvalidScope),
+        true => Err(Problem::InvalidScope(ScopeFault::NotGranted)),
         false => Ok(given),
     }
 }
@@ -97,7 +99,7 @@ fn rotation(
 fn rotated(outcome: Rotate) -> Result<(u32, Box<GrantRecord>), Problem> {
     match outcome {
         Rotate::Rotated { generation, grant } => Ok((generation, grant)),
-        Rotate::ScopeExceeded => Err(Problem::InvalidScope),
+        Rotate::ScopeExceeded => Err(Problem::InvalidScope(ScopeFault::NotGranted)),
         Rotate::ResourceExceeded => Err(Problem::InvalidTarget),
         Rotate::Reused(grant) => {
             tracing::warn!(
@@ -105,14 +107,15 @@ fn rotated(outcome: Rotate) -> Result<(u32, Box<GrantRecord>), Problem> {
                 subject = %grant.subject,
                 "an old refresh token came back: its grant is revoked"
             );
-            Err(Problem::InvalidGrant)
+            Err(Problem::InvalidGrant(Refusal::RefreshReused))
         }
         Rotate::Future => {
             tracing::error!("a refresh token is newer than the store: was it restored?");
-            Err(Problem::InvalidGrant)
+            Err(Problem::InvalidGrant(Refusal::RefreshFuture))
         }
-        Rotate::ClientMismatch | Rotate::Expired | Rotate::Revoked | Rotate::Unknown => {
-            Err(Problem::InvalidGrant)
-        }
+        Rotate::ClientMismatch => Err(Problem::InvalidGrant(Refusal::RefreshForeign)),
+        Rotate::Expired => Err(Problem::InvalidGrant(Refusal::RefreshExpired)),
+        Rotate::Revoked => Err(Problem::InvalidGrant(Refusal::GrantRevoked)),
+        Rotate::Unknown => Err(Problem::InvalidGrant(Refusal::RefreshUnknown)),
     }
 }

@@ -12,9 +12,9 @@ use super::page::Notice;
 use super::starts::Starts;
 use super::throttle::Throttle;
 use super::{
-    Endpoint, Found, OAuthSettings, OwnRequest, Passwords, Places, ProtectedResource, SigningKeys,
-    answer, authorize, client_authentication, decision, interaction, introspect, login, metadata,
-    page, resume, revoke, token,
+    Endpoint, Found, OAuthSettings, OwnAnswer, OwnRequest, Passwords, Places, ProtectedResource,
+    Refusal, SigningKeys, answer, authorize, client_authentication, decision, interaction,
+    introspect, login, metadata, page, resume, revoke, token,
 };
 use crate::auth::{Authenticator, CredentialSettings, OwnKeys, Repepper};
 use crate::clock::Clock;
@@ -160,9 +160,16 @@ impl AuthorizationServer {
 
     /// The answer to a request; `None` is a bug. Whatever the client does meanwhile, what was
     /// begun is carried out: it runs on the control runtime.
-    pub async fn answer(self: &Arc<Self>, request: OwnRequest) -> Option<Response<Bytes>> {
+    pub async fn answer(self: &Arc<Self>, request: OwnRequest) -> Option<OwnAnswer> {
         let server = Arc::clone(self);
-        let work = async move { server.dispatch(&request).await };
+        let work = async move {
+            let mut response = server.dispatch(&request).await;
+            OwnAnswer {
+                refusal: Refusal::take(&mut response),
+                oauth_client: request.oauth_client.into_inner(),
+                response,
+            }
+        };
         self.parts.control.spawn(work).await.ok()
     }
 
@@ -198,7 +205,7 @@ impl AuthorizationServer {
         };
         answered.unwrap_or_else(|problem| {
             client_authentication::count_failure(self, request, &problem);
-            problem.answer(&self.settings.realm)
+            Refusal::from(&problem).mark(problem.answer(&self.settings.realm))
         })
     }
 }

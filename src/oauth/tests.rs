@@ -1,7 +1,7 @@
 //! The room as a whole in paused time: what on the wire would depend on how fast a machine is.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::header::{CONTENT_TYPE, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, Response, StatusCode};
@@ -80,8 +80,10 @@ impl Room {
             headers,
             body: Bytes::from(form.to_owned()),
             client,
+            oauth_client: OnceLock::new(),
         };
-        self.server.answer(request).await.expect("an answer")
+        let answer = self.server.answer(request).await;
+        answer.expect("an answer").response
     }
 }
 

@@ -6,9 +6,10 @@ use http::{Response, StatusCode};
 use super::client_authentication::{authenticate, client_form};
 use super::form::Form;
 use super::issue::Issued;
-use super::problem::Problem;
+use super::problem::{Problem, ScopeFault};
 use super::{
-    AuthorizationServer, OwnRequest, answer, authorization_code, client_credentials, refresh_token,
+    AuthorizationServer, OwnRequest, Refusal, answer, authorization_code, client_credentials,
+    refresh_token,
 };
 use crate::scope::ScopeSet;
 use crate::store::{ClientRecord, GrantRecord, GrantType};
@@ -83,8 +84,26 @@ pub(super) fn known_resource(server: &AuthorizationServer, asked: &str) -> Optio
 /// The scopes that a request names; `None` where it names none.
 pub(super) fn scopes(form: &Form) -> Result<Option<ScopeSet>, Problem> {
     let text = form.get("scope");
-    text.map(|text| ScopeSet::parse(text).map_err(|_| Problem::InvalidScope))
+    text.map(|text| ScopeSet::parse(text).map_err(|_| Problem::InvalidScope(ScopeFault::Malformed)))
         .transpose()
+}
+
+/// What is wrong with the scopes that a client asks for, if anything is.
+pub(super) fn scope_fault(
+    server: &AuthorizationServer,
+    asked: &ScopeSet,
+    allowed: &ScopeSet,
+) -> Option<ScopeFault> {
+    let known = |name: &str| {
+        let mut known = server.settings.scopes.iter();
+        known.any(|(scope, _)| scope.as_str() == name)
+    };
+    match asked {
+        none if none.is_empty() => Some(ScopeFault::Missing),
+        asked if !asked.names().all(known) => Some(ScopeFault::Unknown),
+        asked if !asked.is_subset_of(allowed) => Some(ScopeFault::NotAllowed),
+        _ => None,
+    }
 }
 
 /// What a grant gives now: client and user may have been narrowed since it was made. A user who is
@@ -96,7 +115,9 @@ pub(super) async fn present_scopes(
 ) -> Result<ScopeSet, Problem> {
     let scopes = grant.scopes.intersection(&client.settings.scopes);
     match server.parts.store.user(&grant.subject).await? {
-        Some(user) if user.disabled_at.is_some() => Err(Problem::InvalidGrant),
+        Some(user) if user.disabled_at.is_some() => {
+            Err(Problem::InvalidGrant(Refusal::UserDisabled))
+        }
         Some(user) => Ok(scopes.intersection(&user.scopes)),
         // A subject of the operator's own login.
         None => Ok(scopes),

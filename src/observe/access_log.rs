@@ -54,6 +54,7 @@ pub struct AccessLine<'a> {
     pub credential_kind: &'a str,
     pub credential_id: Option<&'a str>,
     pub account: Option<&'a str>,
+    pub client_id: Option<&'a str>,
     pub upstream: Option<&'a str>,
     pub upstream_seconds: Option<f64>,
     pub seconds: f64,
@@ -75,6 +76,7 @@ impl AccessLine<'_> {
         member(line, r#","credential_kind":"#, &self.credential_kind)?;
         member(line, r#","credential_id":"#, &self.credential_id)?;
         member(line, r#","account":"#, &self.account)?;
+        member(line, r#","client_id":"#, &self.client_id)?;
         member(line, r#","upstream":"#, &self.upstream)?;
         member(line, r#","upstream_seconds":"#, &self.upstream_seconds)?;
         member(line, r#","seconds":"#, &self.seconds)?;
@@ -261,6 +263,7 @@ mod tests {
             credential_kind: "none",
             credential_id: None,
             account: None,
+            client_id: None,
             upstream: None,
             upstream_seconds: None,
             seconds: 0.5,
@@ -293,7 +296,7 @@ mod tests {
                 "\u{2028}",
                 r#"","route":null,"#,
                 r#""status":404,"reason":"not_found","credential_kind":"none","credential_id":null,"#,
-                r#""account":null,"upstream":null,"upstream_seconds":null,"seconds":0.5,"#,
+                r#""account":null,"client_id":null,"upstream":null,"upstream_seconds":null,"seconds":0.5,"#,
                 r#""bytes_sent":3,"end":"complete"}"#,
                 "\n"
             )

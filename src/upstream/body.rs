@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::http1::Http1;
 use crate::patience::Patience;
+use crate::upload::Upload;
 
 /// A request's body on its way to the upstream.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub enum RequestBody {
 /// A client's body, counted against its limit.
 #[derive(Debug)]
 pub struct ClientBody {
-    incoming: Incoming,
+    incoming: Upload,
     remaining: u64,
     trailers: Trailers,
     pace: Pace,
@@ -104,12 +105,7 @@ impl RequestBodyFault {
 
 impl RequestBody {
     /// A client's body of at most `limit` bytes, which may pause for `idle`.
-    pub fn client(
-        incoming: Incoming,
-        limit: u64,
-        trailers: Trailers,
-        idle: Duration,
-    ) -> RequestBody {
+    pub fn client(incoming: Upload, limit: u64, trailers: Trailers, idle: Duration) -> RequestBody {
         if incoming.is_end_stream() {
             return RequestBody::Empty;
         }

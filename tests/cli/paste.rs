@@ -181,6 +181,35 @@ fn every_printed_command_works_as_it_is() {
     terminal.dev.stop();
 }
 
+/// curl 7.88 takes a stream that is reset after the whole answer for no answer at all.
+#[test]
+fn curl_gets_each_answer_that_is_given_before_the_body_is_read() {
+    let terminal = Terminal::open();
+    let printed = terminal.block("403: this key may read, not write");
+    let forbidden = printed.trim_end().strip_suffix(" -d name=example.com");
+    let forbidden = forbidden.expect("the printed body").to_owned();
+    let large = terminal.folder.path().join("large");
+    fs::write(&large, vec![b'x'; 1024 * 1024]).expect("written");
+    let unauthorized = forbidden.replace("X-API-Key: ", "X-API-Key: not-");
+    assert!(unauthorized.contains("not-"), "{unauthorized}");
+    let token = unauthorized.replace("/v1/domains", "/oauth/token");
+    for (command, body, times, status) in [
+        (&forbidden, " -d name=example.com", 50, "403"),
+        (&unauthorized, " -d name=example.com", 10, "401"),
+        (&forbidden, " --data-binary @large", 5, "403"),
+        (&unauthorized, " --data-binary @large", 5, "401"),
+        (&token, " --data-binary @large", 5, "413"),
+    ] {
+        for _ in 0..times {
+            let pasted = terminal.paste(&format!("{command}{body}"));
+            assert_eq!(pasted.code, 0, "{command}{body}: {pasted:?}");
+            assert!(pasted.stdout.starts_with("HTTP/2 "), "{pasted:?}");
+            assert_eq!(pasted.answer().0, status, "{command}{body}");
+        }
+    }
+    terminal.dev.stop();
+}
+
 /// Status and body of each.
 fn check(terminal: &Terminal, title: &str, pasted: &Pasted) {
     const BOTH: &str = "domains:read domains:write";

@@ -3,8 +3,7 @@
 use std::rc::Rc;
 
 use http::Request;
-use hyper::body::Incoming;
-use portcullis::edge::{Handler, Malformed, TlsPeer, cost};
+use portcullis::edge::{Handler, Malformed, TlsPeer, Upload, cost};
 use portcullis::gateway::Gateway;
 
 use crate::table::hold;
@@ -17,7 +16,7 @@ fn a_connection_and_a_request_are_no_larger_than_they_were() {
     let request = future_of(
         |gateway: &'static Gateway,
          peer: Rc<TlsPeer>,
-         request: Result<Request<Incoming>, Malformed>| { gateway.handle(peer, request) },
+         request: Result<Request<Upload>, Malformed>| { gateway.handle(peer, request) },
     );
     let figures = [
         (

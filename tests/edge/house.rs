@@ -13,10 +13,9 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
 use portcullis::edge::{
     self, CertificateFiles, ConnectionLimits, Edge, EdgeSettings, Handler, Malformed, PlainPeer,
-    TlsPeer, WorkerSockets,
+    TlsPeer, Upload, WorkerSockets,
 };
 use portcullis::observe::Metrics;
 use rustls::pki_types::pem::PemObject as _;
@@ -286,7 +285,7 @@ impl Handler for Teller {
     async fn handle(
         &self,
         peer: Rc<TlsPeer>,
-        request: Result<Request<Incoming>, Malformed>,
+        request: Result<Request<Upload>, Malformed>,
     ) -> Response<Body> {
         let request = match request {
             Ok(request) => request,
@@ -334,7 +333,7 @@ impl Handler for Teller {
     async fn refuse_plaintext(
         &self,
         _: PlainPeer,
-        request: Result<Request<Incoming>, Malformed>,
+        request: Result<Request<Upload>, Malformed>,
     ) -> Response<Body> {
         match request {
             Ok(request) => answer(426, format!("plain {} {}", request.method(), request.uri())),

@@ -72,6 +72,94 @@ async fn alpn_h2_is_served_by_the_same_handler() {
     assert_eq!(refused.0, 401);
 }
 
+/// A POST whose answer comes while nothing of its body has: the body's end of it, and the answer's.
+async fn refused_upload(sender: &Sender) -> h2::SendStream<Bytes> {
+    let post = Request::post("https://api.test/unread");
+    let post = post.body(()).expect("a request");
+    let mut ready = sender.clone().ready().await.expect("room");
+    let (answer, upload) = ready.send_request(post, false).expect("sent");
+    let answer = in_time("an answer", answer).await.expect("an answer");
+    assert_eq!(answer.status(), 401);
+    let mut body = answer.into_body();
+    while let Some(piece) = in_time("the answer's end", body.data()).await {
+        piece.expect("a piece");
+    }
+    upload
+}
+
+/// Sends as much of a body as the other side takes, up to a length; gives how much that was.
+async fn upload_all(upload: &mut h2::SendStream<Bytes>, length: usize) -> usize {
+    let mut sent = 0;
+    while sent < length {
+        upload.reserve_capacity((length - sent).min(16 * 1024));
+        let room = std::future::poll_fn(|cx| upload.poll_capacity(cx));
+        let Some(Ok(room)) = in_time("room", room).await else {
+            break;
+        };
+        let piece = room.min(length - sent);
+        let sending = upload.send_data(Bytes::from(vec![b'x'; piece]), sent + piece == length);
+        if sending.is_err() {
+            break;
+        }
+        sent += piece;
+    }
+    sent
+}
+
+async fn reset_of(upload: &mut h2::SendStream<Bytes>) -> h2::Reason {
+    let reset = std::future::poll_fn(|cx| upload.poll_reset(cx));
+    in_time("a reset", reset).await.expect("of this stream")
+}
+
+#[tokio::test]
+async fn a_refused_upload_is_not_reset_before_its_end() {
+    // curl 7.88 takes a reset after the whole answer for no answer at all.
+    const LENGTH: usize = 3 * 1024 * 1024;
+    let house = Setup::new().limits(|limits| limits.h2_streams = 4).start();
+    let (mut sender, _connection) = connect(&house, &h2::client::Builder::new()).await;
+    for _ in 0..2 {
+        let mut uploads = Vec::new();
+        for _ in 0..3 {
+            uploads.push(refused_upload(&sender).await);
+        }
+        // What the edge had to say of the first ones has come before this answer.
+        let answer = in_time("an answer", ask(&mut sender, "/a")).await;
+        assert_eq!(answer.expect("an answer").0, 200);
+        for mut upload in uploads {
+            // More than both windows: what is thrown away makes room for more.
+            assert_eq!(upload_all(&mut upload, LENGTH).await, LENGTH);
+        }
+    }
+    let answer = in_time("an answer", ask(&mut sender, "/a")).await;
+    assert_eq!(answer.expect("their streams have ended").0, 200);
+}
+
+#[tokio::test]
+async fn a_refused_upload_without_end_is_reset_at_a_bound() {
+    const BOUND: usize = 4 * 1024 * 1024;
+    const WINDOW: usize = 1024 * 1024;
+    let house = Setup::new().start();
+    let (mut sender, _connection) = connect(&house, &h2::client::Builder::new()).await;
+    let mut upload = refused_upload(&sender).await;
+    let taken = upload_all(&mut upload, 4 * BOUND).await;
+    assert!((BOUND..=BOUND + WINDOW).contains(&taken), "{taken} bytes");
+    assert_eq!(reset_of(&mut upload).await, h2::Reason::NO_ERROR);
+    let answer = in_time("an answer", ask(&mut sender, "/a")).await;
+    assert_eq!(answer.expect("an answer").0, 200, "a bystander");
+}
+
+#[tokio::test]
+async fn a_refused_upload_that_does_not_come_is_reset_after_a_while() {
+    let house = Setup::new()
+        .limits(|limits| limits.body_idle = SHORT)
+        .start();
+    let (mut sender, _connection) = connect(&house, &h2::client::Builder::new()).await;
+    let mut upload = refused_upload(&sender).await;
+    assert_eq!(reset_of(&mut upload).await, h2::Reason::NO_ERROR);
+    let answer = in_time("an answer", ask(&mut sender, "/a")).await;
+    assert_eq!(answer.expect("an answer").0, 200, "a bystander");
+}
+
 #[tokio::test]
 async fn row_63_extended_connect_is_not_offered() {
     let house = Setup::new().limits(|limits| limits.h2_streams = 7).start();

@@ -35,3 +35,4 @@ mod misplaced;
 mod audit;
 mod own_cookie;
 mod leaks;
+mod refusals;

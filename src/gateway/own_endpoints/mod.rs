@@ -22,7 +22,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -30,7 +29,7 @@ use super::live::{Live, Worker};
 use super::record::Record;
 use super::{Intake, Reason, Rejection, Route};
 use crate::auth::Principal;
-use crate::edge::{Malformed, TlsPeer};
+use crate::edge::{Malformed, TlsPeer, Upload};
 
 /// One of the endpoints.
 #[derive(Debug)]
@@ -112,7 +111,7 @@ impl OwnEndpoint {
 
 /// A whole body of at most so many bytes.
 async fn read(
-    body: Incoming,
+    body: Upload,
     most: usize,
     peer: &Rc<TlsPeer>,
     worker: &Worker,

@@ -2,7 +2,7 @@
 //!
 //! Not here: what they do ([`crate::oauth`]), which judges its callers itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response};
@@ -133,8 +133,11 @@ impl OAuth {
             headers,
             body: read(body, BODY, &peer, worker).await?,
             client,
+            oauth_client: OnceLock::new(),
         };
         let answer = self.server.answer(request).await;
-        answer.ok_or_else(|| Reason::Internal.into())
+        let answer = answer.ok_or(Reason::Internal)?;
+        record.oauth(answer.refusal, answer.oauth_client);
+        Ok(answer.response)
     }
 }
