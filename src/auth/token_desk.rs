@@ -336,7 +336,7 @@ fn whose<'a>(
 }
 
 /// Whose subject it is, and what that issuer calls it. `ISSUER|SUB` is how upstreams and sessions
-/// are told; a bare one is our own server's, or the only issuer's, and has no `|`.
+/// are told; a bare one is our own server's, or the only issuer's.
 fn subject<'a>(
     issuers: &'a [IssuerSettings],
     named: Option<&str>,
@@ -350,7 +350,11 @@ fn subject<'a>(
     let qualified = issuers.iter().find(|issuer| after(issuer).is_some());
     let issuer = match (qualified, issuers) {
         (Some(issuer), _) => issuer,
-        (None, _) if let Some((before, _)) = text.split_once('|') => {
+        // Issuers are URLs, and so is a misspelt one. `auth0|7` is a subject with a bar of its own.
+        (None, _)
+            if let Some((before, _)) = text.split_once('|')
+                && before.contains("://") =>
+        {
             return Err(TokenProblem::UnknownIssuer(before.into()));
         }
         (None, []) => return Err(TokenProblem::NoIssuer),
@@ -502,16 +506,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_before_a_bar_is_an_issuer_unless_the_issuer_is_named() {
+    fn a_url_before_a_bar_is_an_issuer_and_anything_else_is_of_the_subject() {
         let all = [own(), logged()];
         let subject = |text, issuer| told(TokenSelection::Subject(name(text)), issuer, &all);
-        for (text, before) in [
-            ("https://osir.co|usr_1", "https://osir.co"),
-            ("auth0|1", "auth0"),
-        ] {
-            let unknown = Err(TokenProblem::UnknownIssuer(before.into()));
-            assert_eq!(subject(text, None), unknown);
-        }
+        let unknown = TokenProblem::UnknownIssuer("https://osir.co".into());
+        assert_eq!(subject("https://osir.co|usr_1", None), Err(unknown));
+        // As a login page of the operator's may call its users.
+        let ours = vec![
+            "subject:https://osir.com|auth0|1".to_owned(),
+            "subject:auth0|1".to_owned(),
+        ];
+        assert_eq!(subject("auth0|1", None), Ok((ours, true)));
         let denied = vec!["subject:https://idp.example|auth0|1".to_owned()];
         assert_eq!(
             subject("auth0|1", Some(LOGGED)),
