@@ -112,10 +112,13 @@ impl Gateway {
             texts,
         };
         gateway.log_to_a_file();
-        eventually("the gateway listens", || {
-            std::net::TcpStream::connect(address).ok()
-        });
-        gateway.keys = make_keys(SocketAddr::from(([127, 0, 0, 1], admin)));
+        let admin = SocketAddr::from(([127, 0, 0, 1], admin));
+        for address in [address, admin] {
+            eventually("the gateway listens", || {
+                std::net::TcpStream::connect(address).ok()
+            });
+        }
+        gateway.keys = make_keys(admin);
         gateway
     }
 
