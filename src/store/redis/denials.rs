@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::cmd;
 
 use crate::clock::Timestamp;
@@ -10,13 +9,11 @@ use crate::store::{Denial, Denials, StoreError, retention};
 
 use super::fault::Fault;
 use super::lane::Lane;
+use super::link::Connection;
 use super::{layout, log};
 
 /// Puts a denial on the list and into the log.
-pub(super) async fn deny(
-    connection: &mut MultiplexedConnection,
-    denial: &Denial,
-) -> Result<(), Fault> {
+pub(super) async fn deny(connection: &mut Connection, denial: &Denial) -> Result<(), Fault> {
     let script = &layout::DENY.script;
     let mut invocation = script.key(layout::DENIALS);
     invocation.key(layout::LOG);
@@ -52,7 +49,7 @@ pub(super) async fn all(lane: &Lane) -> Result<Denials, StoreError> {
 /// One page of the list and the cursor of the next. Whatever is on the list from the first page to
 /// the last is seen, perhaps twice.
 async fn scan(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     cursor: u64,
 ) -> Result<(u64, Vec<(String, Timestamp)>), Fault> {
     let mut command = cmd("ZSCAN");

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
 
 use crate::clock::Timestamp;
@@ -19,13 +18,14 @@ use crate::store::{
 
 use super::fault::Fault;
 use super::lane::Lane;
+use super::link::Connection;
 use super::{denials, layout, record};
 
 /// Keys per round trip of a bulk verb.
 const BATCH: usize = 500;
 
 pub(super) async fn by_digest(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     digest: Digest,
 ) -> Result<Option<KeyRecord>, Fault> {
     let fields = cmd("HGETALL")
@@ -36,7 +36,7 @@ pub(super) async fn by_digest(
 }
 
 pub(super) async fn by_id(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     id: KeyId,
 ) -> Result<Option<KeyRecord>, Fault> {
     let Some(digest) = digest_of(&mut connection, &id).await? else {
@@ -47,7 +47,7 @@ pub(super) async fn by_id(
 }
 
 pub(super) async fn digest_of(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     id: &KeyId,
 ) -> Result<Option<Digest>, Fault> {
     let text: Option<String> = cmd("GET")
@@ -83,7 +83,7 @@ pub(super) async fn page(
 }
 
 async fn ids(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     after: Option<KeyId>,
     limit: usize,
 ) -> Result<Vec<KeyId>, Fault> {
@@ -98,10 +98,7 @@ async fn ids(
 }
 
 /// The records of listed ids, in their order; those of a creation that was not finished have none.
-async fn records(
-    mut connection: MultiplexedConnection,
-    ids: Vec<KeyId>,
-) -> Result<Vec<KeyRecord>, Fault> {
+async fn records(mut connection: Connection, ids: Vec<KeyId>) -> Result<Vec<KeyRecord>, Fault> {
     let mut digests = pipe();
     for id in &ids {
         digests.get(layout::id(id));
@@ -126,7 +123,7 @@ async fn records(
 /// The answers to all commands of a pipeline. None of them asks nothing, which the crate refuses.
 pub(super) async fn run<T: FromRedisValue>(
     pipeline: &Pipeline,
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
 ) -> Result<Vec<T>, Fault> {
     if pipeline.is_empty() {
         return Ok(Vec::new());
@@ -168,10 +165,7 @@ enum Written {
     Now,
 }
 
-async fn claim(
-    mut connection: MultiplexedConnection,
-    batch: &[NewKey],
-) -> Result<Vec<Claim>, Fault> {
+async fn claim(mut connection: Connection, batch: &[NewKey]) -> Result<Vec<Claim>, Fault> {
     let mut claims = pipe();
     for key in batch {
         let digest = key.digest.to_text();
@@ -190,7 +184,7 @@ async fn claim(
 }
 
 async fn write(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     batch: &[NewKey],
     claims: Vec<Claim>,
 ) -> Result<Vec<Written>, Fault> {
@@ -229,7 +223,7 @@ async fn write(
 /// Writes the events, also of records that a crash may have left without one; takes claims back
 /// that led to nothing: first off the list, while the claim still keeps others from the id.
 async fn conclude(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     batch: &[NewKey],
     written: Vec<Written>,
 ) -> Result<(), Fault> {
@@ -259,7 +253,7 @@ fn unclaim(pipeline: &mut Pipeline, key: &NewKey) {
 }
 
 pub(super) async fn revoke(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     id: KeyId,
     at: Timestamp,
 ) -> Result<RevokeKey, Fault> {
@@ -299,7 +293,7 @@ pub(super) async fn revoke(
 /// Also the record of the secret before says that its key is revoked. A rehash may have moved it
 /// while it was looked for.
 async fn mark_previous(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     current: &Digest,
     id: &KeyId,
     at: Timestamp,
@@ -323,7 +317,7 @@ async fn mark_previous(
 /// Marks one record of a key; whether this was the first time, and the record. `None` where it is
 /// not there or not this key's.
 async fn mark(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     digest: &Digest,
     id: &KeyId,
     at: Timestamp,

@@ -8,7 +8,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use tokio::sync::Mutex;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -17,7 +16,7 @@ use crate::store::{RedisSettings, StoreError};
 
 use super::breaker::{Attempt, Breaker};
 use super::fault::{Fault, KnownAway};
-use super::link::{Endpoint, InvalidRedisSettings, Link};
+use super::link::{Connection, Endpoint, InvalidRedisSettings, Link};
 use super::server;
 
 /// Shared by all callers of one store.
@@ -47,7 +46,7 @@ impl Lane {
     /// Runs `work` on the shared connection. It must not block there: others wait behind it.
     pub(super) async fn call<T, F>(
         &self,
-        work: impl FnOnce(MultiplexedConnection) -> F + Send,
+        work: impl FnOnce(Connection) -> F + Send,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Fault>> + Send,
@@ -72,7 +71,7 @@ impl Lane {
     pub(super) async fn call_on<T, F>(
         &self,
         link: Option<Link>,
-        work: impl FnOnce(MultiplexedConnection) -> F + Send,
+        work: impl FnOnce(Connection) -> F + Send,
     ) -> Result<(Link, T), StoreError>
     where
         F: Future<Output = Result<T, Fault>> + Send,

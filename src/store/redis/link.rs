@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ::redis::aio::MultiplexedConnection;
+pub(super) use ::redis::aio::MultiplexedConnection as Connection;
 use ::redis::{
     AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion,
     RedisConnectionInfo,
@@ -100,10 +100,9 @@ impl Endpoint {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_connection_timeout(None);
-        let (connection, driver) =
-            MultiplexedConnection::new_with_config(&self.introduction, stream, config)
-                .await
-                .map_err(Fault::introduction)?;
+        let (connection, driver) = Connection::new_with_config(&self.introduction, stream, config)
+            .await
+            .map_err(Fault::introduction)?;
         Ok(Link {
             connection,
             line: Arc::new(Line {
@@ -117,7 +116,7 @@ impl Endpoint {
 /// A connection, which closes with its last clone.
 #[derive(Clone)]
 pub(super) struct Link {
-    pub(super) connection: MultiplexedConnection,
+    pub(super) connection: Connection,
     line: Arc<Line>,
 }
 

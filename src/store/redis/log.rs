@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::streams::{StreamId, StreamRangeReply};
 use ::redis::{Value, cmd, pipe};
 use tokio::time::{Instant, timeout};
@@ -18,7 +17,7 @@ use crate::store::{Denial, Event, Follow, Position, StoreError};
 use super::fault::Fault;
 use super::lane::Lane;
 use super::layout;
-use super::link::Link;
+use super::link::{Connection, Link};
 
 /// Entries read at once.
 const PAGE: usize = 1000;
@@ -48,7 +47,7 @@ impl Place {
 }
 
 /// The position after the newest entry; begins the log where there is none.
-pub(super) async fn end(mut connection: MultiplexedConnection) -> Result<Position, Fault> {
+pub(super) async fn end(mut connection: Connection) -> Result<Position, Fault> {
     let epoch = format!("{:016x}", u64::from_le_bytes(random_bytes()));
     let (epoch, entry) = layout::END
         .script
@@ -103,10 +102,7 @@ async fn await_entry(
 
 /// Reads to the log's end, however many pages that takes: an answer that stopped in between would
 /// pass for proof that nothing else was revoked.
-async fn all_after(
-    mut connection: MultiplexedConnection,
-    mut place: Place,
-) -> Result<Follow, Fault> {
+async fn all_after(mut connection: Connection, mut place: Place) -> Result<Follow, Fault> {
     let mut events = Vec::new();
     loop {
         let (page, epoch): (StreamRangeReply, Option<String>) = pipe()

@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{cmd, pipe};
 
 use crate::clock::Timestamp;
@@ -20,6 +19,7 @@ use crate::store::{KeyRecord, KeyRotated, KeyRotation, Rehash, RotateKey};
 
 use super::fault::Fault;
 use super::keys::{digest_of, parse_digest, publish, run};
+use super::link::Connection;
 use super::record::PREVIOUS;
 use super::{layout, record};
 
@@ -40,7 +40,7 @@ struct Stored {
 }
 
 pub(super) async fn last(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     id: KeyId,
 ) -> Result<Option<KeyRotated>, Fault> {
     let stored = stored(&mut connection, &id).await?;
@@ -48,7 +48,7 @@ pub(super) async fn last(
 }
 
 pub(super) async fn rotate(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     wish: KeyRotation,
 ) -> Result<RotateKey, Fault> {
     let connection = &mut connection;
@@ -94,7 +94,7 @@ pub(super) async fn rotate(
 /// Ends the old secret and tells of it. If the key was revoked meanwhile, the new record says so
 /// too.
 async fn conclude(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     wish: &KeyRotation,
     rotated: KeyRotated,
     answer: fn(KeyRotated) -> RotateKey,
@@ -115,7 +115,7 @@ async fn conclude(
 
 /// Ends a secret and tells of it; when its key was revoked, if it was.
 async fn retire(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     wish: &KeyRotation,
     digest: &Digest,
     end: Timestamp,
@@ -134,7 +134,7 @@ async fn retire(
 /// Takes back what an attempt proposed, unless the key uses it by now: another attempt of the same
 /// wish may have been faster.
 async fn retract(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     wish: &KeyRotation,
     attempt: &str,
 ) -> Result<(), Fault> {
@@ -153,7 +153,7 @@ async fn retract(
 }
 
 async fn mark_revoked(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     digest: &Digest,
     id: &KeyId,
     at: i64,
@@ -165,7 +165,7 @@ async fn mark_revoked(
 }
 
 pub(super) async fn rehash(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     id: KeyId,
     old: Digest,
     new: Digest,
@@ -209,7 +209,7 @@ pub(super) async fn rehash(
 
 /// The current record names the secret before it.
 async fn repoint_previous(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     id: &KeyId,
     old: &Digest,
     new: &Digest,
@@ -226,10 +226,7 @@ async fn repoint_previous(
     Ok(())
 }
 
-async fn stored(
-    connection: &mut MultiplexedConnection,
-    id: &KeyId,
-) -> Result<Option<Stored>, Fault> {
+async fn stored(connection: &mut Connection, id: &KeyId) -> Result<Option<Stored>, Fault> {
     let Some(digest) = digest_of(connection, id).await? else {
         return Ok(None);
     };
@@ -246,7 +243,7 @@ async fn stored(
 }
 
 async fn fields(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     digest: &Digest,
 ) -> Result<(HashMap<String, String>, Option<KeyRecord>), Fault> {
     let mut command = cmd("HGETALL");
@@ -279,7 +276,7 @@ fn rotated(fields: &HashMap<String, String>, current: Digest) -> Result<Option<K
 
 /// Writes the new record; whether its place was free.
 async fn propose(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     record: &KeyRecord,
     rotated: &KeyRotated,
     attempt: &str,
@@ -303,7 +300,7 @@ async fn propose(
 }
 
 async fn create(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     digest: &Digest,
     fields: &[String],
 ) -> Result<bool, Fault> {
@@ -315,7 +312,7 @@ async fn create(
 
 /// Moves the id from one digest to another; whether it was at the first.
 async fn point(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     id: &KeyId,
     from: &Digest,
     to: &Digest,

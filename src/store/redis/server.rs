@@ -1,8 +1,7 @@
 //! Whether the server is one that can keep credentials: asked once on each new connection.
 
-use ::redis::aio::MultiplexedConnection;
-
 use super::fault::Fault;
+use super::link::Connection;
 
 /// The first version with what the layout needs: `SET … NX GET`, and stream ids that survive.
 const OLDEST: u32 = 7;
@@ -16,7 +15,7 @@ struct TooOld {
 
 /// Refuses a server that is too old, and warns of one that may forget keys. A server that does
 /// not let us ask is taken as it is.
-pub(super) async fn inspect(mut connection: MultiplexedConnection) -> Result<(), Fault> {
+pub(super) async fn inspect(mut connection: Connection) -> Result<(), Fault> {
     let answer = ::redis::cmd("INFO")
         .query_async::<String>(&mut connection)
         .await;

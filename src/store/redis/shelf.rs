@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{Pipeline, cmd, pipe};
 
 use crate::clock::Timestamp;
@@ -15,6 +14,7 @@ use crate::store::{Denial, Shelf, StoreError};
 
 use super::fault::Fault;
 use super::keys::{publish, run};
+use super::link::Connection;
 use super::{RedisStore, denials, layout};
 
 /// Lost swaps after which a change gives up: more callers of one document at a time than any use
@@ -126,15 +126,12 @@ impl RedisStore {
     }
 }
 
-async fn finish(mut connection: MultiplexedConnection, rest: &Pipeline) -> Result<(), Fault> {
+async fn finish(mut connection: Connection, rest: &Pipeline) -> Result<(), Fault> {
     let _answers: Vec<::redis::Value> = run(rest, &mut connection).await?;
     Ok(())
 }
 
-async fn fetch(
-    mut connection: MultiplexedConnection,
-    places: &[Place],
-) -> Result<Vec<Option<String>>, Fault> {
+async fn fetch(mut connection: Connection, places: &[Place]) -> Result<Vec<Option<String>>, Fault> {
     let mut reads = pipe();
     for place in places {
         reads.get(layout::document(place));
@@ -143,7 +140,7 @@ async fn fetch(
 }
 
 async fn members(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     index: &Index,
     after: Option<&Cursor>,
     limit: usize,
@@ -159,11 +156,7 @@ async fn members(
 }
 
 /// Whether it is on the list now.
-async fn list(
-    mut connection: MultiplexedConnection,
-    listing: &Listing,
-    at: Timestamp,
-) -> Result<bool, Fault> {
+async fn list(mut connection: Connection, listing: &Listing, at: Timestamp) -> Result<bool, Fault> {
     let mut invocation = layout::LIST.script.key(layout::list(&listing.index));
     invocation
         .arg(listing.member.as_str())
@@ -173,13 +166,13 @@ async fn list(
     Ok(invocation.invoke_async(&mut connection).await?)
 }
 
-async fn deny(mut connection: MultiplexedConnection, denial: &Denial) -> Result<(), Fault> {
+async fn deny(mut connection: Connection, denial: &Denial) -> Result<(), Fault> {
     denials::deny(&mut connection, denial).await
 }
 
 /// Whether the document was still `found`, and is what `change` says now.
 async fn swap(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     place: &Place,
     found: Option<&str>,
     change: &Change,
@@ -200,7 +193,7 @@ async fn swap(
 }
 
 async fn raise(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     moments: &[(Place, Timestamp, Option<Timestamp>)],
     at: Timestamp,
 ) -> Result<(), Fault> {
