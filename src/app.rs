@@ -22,6 +22,7 @@ use crate::edge::{self, Edge, EdgeError, WorkerSockets};
 use crate::gateway::{GatewayParts, LiveError, MOST_LOOKUPS};
 use crate::oauth::SealedUnderAnotherPepper;
 use crate::observe::{AccessLogSink, AuditLog, AuditLogError, Metrics};
+use crate::secret::{MacKeys, Purpose};
 use crate::store::{Store, StoreError};
 use crate::token::{InternalKeyError, InternalTokenSigner};
 
@@ -138,9 +139,11 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         .map_err(AppError::AccessLog)?;
     let audit = AuditLog::open(
         &config.admin.audit,
+        audit_seals(&config),
         clock.clone(),
         metrics.audit_dropped.clone(),
     )?;
+    audit.tell_head();
     let edge = Edge::new(&config.edge, Arc::clone(&metrics))?;
     let store = crate::store::open(&config.store, &clock, &metrics)?;
     let signer = match &config.internal_key {
@@ -184,6 +187,11 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         store,
         follower,
     })
+}
+
+/// What the audit log is sealed with.
+fn audit_seals(config: &Config) -> MacKeys {
+    MacKeys::new(&config.credentials.peppers, Purpose::AuditSeals)
 }
 
 impl Built {
@@ -326,6 +334,7 @@ impl Running {
                 }
             }
         });
+        self.operations.tell_audit_head();
         if let Some(log) = &self.log {
             log.flush();
         }

@@ -104,6 +104,8 @@ pub enum Purpose {
     /// Answers to a repeated question: the secret of a rotation that is asked for twice, the code
     /// of a consent that is sent twice.
     Answers,
+    /// Sealing the lines of the audit log.
+    AuditSeals,
     /// What a page shows besides its session cookie.
     CsrfTokens,
     /// Binding a form to the browser it was shown to.
@@ -122,6 +124,7 @@ impl Purpose {
     const fn label(self) -> &'static [u8] {
         match self {
             Purpose::Answers => b"answers",
+            Purpose::AuditSeals => b"audit seals",
             Purpose::CsrfTokens => b"csrf tokens",
             Purpose::Forms => b"forms",
             Purpose::LoginCookies => b"login cookies",

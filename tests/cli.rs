@@ -7,6 +7,8 @@
     reason = "the tests of the store use more of it"
 )]
 mod redis;
+#[path = "cli/audit.rs"]
+mod audit;
 #[path = "cli/dev.rs"]
 mod dev;
 #[path = "cli/mistakes.rs"]

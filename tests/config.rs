@@ -644,6 +644,7 @@ fn everything() -> [Value; 2] {
         "timeouts": { "handshake": "1s", "header": "1s", "idle": "1s", "body": "1s" },
         "access_log": { "file": "data/access.log" },
         "audit_log": "data/audit",
+        "audit_copy": "syslog",
         "admin_token": { "file": "data/token" },
         "internal_token": { "key": "certs/gateway-key.pem" },
         "workers": 1,

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::observe::AuditSettings;
 use crate::secret::Secret;
 
 mod api;
@@ -59,8 +60,8 @@ pub struct AdminSettings {
     pub admin: Option<AdminAddress>,
     /// Demanded on TCP.
     pub token: Option<Secret>,
-    /// Where the audit lines go (JSONL, append only).
-    pub audit: PathBuf,
+    /// Where the audit lines go.
+    pub audit: AuditSettings,
 }
 
 /// Where the admin API listens.

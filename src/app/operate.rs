@@ -83,6 +83,10 @@ impl Operations {
         &self.gateway.desk
     }
 
+    pub(super) fn tell_audit_head(&self) {
+        self.gateway.audit.tell_head();
+    }
+
     pub(super) fn begin_drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -166,6 +170,7 @@ impl Operations {
         background::drop_after(UNTIL_REPLACED, replaced);
         // Only now: whatever is made under a new pepper has to be known by it.
         self.source.set_peppers(peppers).await;
+        self.gateway.audit.set_keys(super::audit_seals(&config));
         set_rules(&self.gateway.desk, &config);
         self.gateway.metrics.set_config(&config.digest);
         if let Some(log) = &self.gateway.log {
@@ -232,7 +237,8 @@ fn needs_restart(first: &Config, next: &Config) -> Vec<&'static str> {
         ("credentials.cache", old.cache != new.cache),
         ("internal_token", first.internal_key != next.internal_key),
         ("access_log", first.access_log != next.access_log),
-        ("audit_log", old_admin.audit != new_admin.audit),
+        ("audit_log", old_admin.audit.file != new_admin.audit.file),
+        ("audit_copy", old_admin.audit.copy != new_admin.audit.copy),
         ("workers", first.workers != next.workers),
     ]
     .into_iter()

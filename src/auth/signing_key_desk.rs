@@ -327,7 +327,8 @@ impl std::fmt::Debug for SigningKeyDesk {
 
 #[cfg(test)]
 mod tests {
-    use crate::observe::Metrics;
+    use crate::observe::{AuditCopy, AuditSettings, Metrics};
+    use crate::secret::{MacKeys, Purpose};
     use crate::store::StoreSettings;
 
     use super::*;
@@ -350,8 +351,12 @@ mod tests {
         let settings = StoreSettings::Embedded { path };
         let store = crate::store::open(&settings, &clock, &Metrics::new()).expect("a store");
         let dropped = Metrics::new().audit_dropped;
-        let log = folder.path().join("audit.jsonl");
-        let audit = AuditLog::open(&log, clock.clone(), dropped).expect("a log");
+        let log = AuditSettings {
+            file: folder.path().join("audit.jsonl"),
+            copy: AuditCopy::Nowhere,
+        };
+        let seals = MacKeys::new(&Pepper::of_test(b'z').into(), Purpose::AuditSeals);
+        let audit = AuditLog::open(&log, seals, clock.clone(), dropped).expect("a log");
         let peppers = LivePeppers::new(Pepper::of_test(b'z').into());
         let desk = SigningKeyDesk::new(store, peppers, clock.clone(), audit);
         desk.set_algorithm(Some(SigningAlgorithm::Es256));

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::id::RequestId;
 use crate::oauth::Registry;
 use crate::observe::{Actor, AuditLog, Metrics};
-use crate::secret::Secret;
+use crate::secret::{MacKeys, Purpose, Secret};
 use crate::store::{self, StoreError};
 
 use super::{Cli, Failure};
@@ -184,6 +184,7 @@ fn open_store(config: &Config) -> Result<KeyDesk, Failure> {
     })?;
     let audit = AuditLog::open(
         &config.admin.audit,
+        MacKeys::new(&config.credentials.peppers, Purpose::AuditSeals),
         clock.clone(),
         metrics.audit_dropped.clone(),
     )?;

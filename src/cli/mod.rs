@@ -3,6 +3,7 @@
 //! Invariants: exit codes are those of interface.md §5; a created secret is on stdout once and
 //! nowhere else; what is for people goes to stderr where stdout is for programs.
 
+mod audit;
 mod certs;
 mod check;
 mod client;
@@ -95,6 +96,9 @@ enum Command {
     /// Revoke tokens, by name or by showing one.
     #[command(subcommand)]
     Token(token::Command),
+    /// Check that nothing of an audit log was changed or removed.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Print the JSON Schema of gateway.yaml.
     Schema,
     /// Make a local CA and a server certificate for trying things out.
@@ -136,6 +140,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Session(command) => session::run(cli, command),
         Command::SigningKey(command) => signing_key::run(cli, command),
         Command::Token(command) => token::run(cli, command),
+        Command::Audit(command) => audit::run(cli, command),
         Command::Schema => schema::run(cli),
         Command::Certs(arguments) => certs::run(cli, arguments),
     };

@@ -1,4 +1,4 @@
-//! `listen`, `tls`, `admin_token`, `audit_log`: what is bound, and what guards it.
+//! `listen`, `tls`, `admin_token`, `audit_log`, `audit_copy`: what is bound, and what guards it.
 //!
 //! Not here: whether an address can be bound; that shows when it is. Invariant: a TCP admin
 //! listener is on a loopback address and has a token.
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::admin::{AdminAddress, AdminSettings};
 use crate::edge::CertificateFiles;
+use crate::observe::{AuditCopy, AuditSettings};
 use crate::secret::Secret;
 
 use super::field::{Field, Section};
@@ -66,17 +67,24 @@ pub(super) fn listeners(root: &Section<'_>) -> Option<Listeners> {
 #[derive(Debug)]
 pub(super) struct Operator {
     token: Option<Secret>,
-    audit: PathBuf,
+    audit: AuditSettings,
 }
 
-/// Reads `admin_token` and `audit_log`.
+/// Reads `admin_token`, `audit_log` and `audit_copy`.
 pub(super) fn operator(root: &Section<'_>) -> Option<Operator> {
-    let audit = root.field().source().resolve(AUDIT_LOG);
     let token = root.optional("admin_token", admin_token);
-    let audit = root.or("audit_log", audit, Field::path);
+    let file = root.field().source().resolve(AUDIT_LOG);
+    let file = root.or("audit_log", file, Field::path);
+    let copy = root.or("audit_copy", AuditCopy::Nowhere, |field| {
+        let stdout = ("stdout", AuditCopy::Stdout);
+        field.word(&[stdout, ("syslog", AuditCopy::Syslog)])
+    });
     Some(Operator {
         token: token?,
-        audit: audit?,
+        audit: AuditSettings {
+            file: file?,
+            copy: copy?,
+        },
     })
 }
 

@@ -186,6 +186,7 @@ impl Gateway {
             metrics: Arc::clone(&parts.metrics),
             unrouted: parts.metrics.route("none"),
             log: parts.log.as_ref().map(|log| Rc::new(log.worker())),
+            audit: parts.audit.clone(),
             clock: parts.clock.clone(),
         });
         let live = parts.live.load_full();

@@ -1,4 +1,5 @@
-//! What is counted and logged of one request: exactly one record for each, whatever happens.
+//! What is counted and logged of one request: exactly one record for each, whatever happens; of one
+//! that was denied also a line in the audit log.
 //!
 //! The record travels with the request into the body of its answer and is written when that ends
 //! or is dropped, so a client that goes away is recorded too. Invariant: nothing in it is a
@@ -15,9 +16,12 @@ use tokio::time::Instant;
 use super::{Reason, Route};
 use crate::auth::{CredentialForm, CredentialKind, Principal};
 use crate::clock::Clock;
-use crate::id::ClientId;
+use crate::id::{ClientId, RequestId};
 use crate::oauth::Refusal;
-use crate::observe::{AccessLine, AccessLog, Metrics, RouteMetrics};
+use crate::observe::{
+    AccessLine, AccessLog, Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome, Metrics,
+    RouteMetrics,
+};
 
 /// What every record of one worker needs.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub(super) struct Recorder {
     /// For requests that match no route.
     pub(super) unrouted: RouteMetrics,
     pub(super) log: Option<Rc<AccessLog>>,
+    pub(super) audit: AuditLog,
     pub(super) clock: Clock,
 }
 
@@ -131,13 +136,11 @@ impl Record {
         self.0.credential_kind = kind;
     }
 
-    /// Kept, like the upstream, only where an access log is written.
     pub(super) fn caller(&mut self, caller: &Principal) {
-        if self.is_logged() {
-            self.0.caller = Some(caller.clone());
-        }
+        self.0.caller = Some(caller.clone());
     }
 
+    /// Kept only where an access log is written.
     pub(super) fn upstream(&mut self, upstream: &Arc<str>, time: Duration) {
         if self.is_logged() {
             self.0.upstream = Some(Arc::clone(upstream));
@@ -190,10 +193,48 @@ impl Drop for Fields {
         if let Some(log) = &self.recorder.log {
             log.write(&self.line(elapsed));
         }
+        if matches!(
+            self.status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        ) && let Some(reason) = self.reason()
+        {
+            self.recorder.audit.record_denial(self.denial(reason));
+        }
     }
 }
 
 impl Fields {
+    /// Why it was not done, if it was not.
+    fn reason(&self) -> Option<&'static str> {
+        let reason = self.reason.map(Reason::label);
+        reason.or(self.refusal.map(Refusal::label))
+    }
+
+    /// What the audit log is told of a request that was denied.
+    fn denial(&self, reason: &'static str) -> AuditEvent {
+        let (action, outcome) = (AuditAction::Request, AuditOutcome::Denied);
+        let client = Actor::Client {
+            address: self.client,
+        };
+        let mut event = AuditEvent::new(action, client, outcome).reason(reason);
+        if let Ok(id) = RequestId::parse(self.request_id.to_str().unwrap_or_default()) {
+            event = event.request(id);
+        }
+        if let Some(route) = &self.route {
+            event = event.route(route.settings().name.as_str().into());
+        }
+        if let Some(caller) = &self.caller {
+            event = event.credential(caller.credential_id().clone());
+            if let Some(account) = caller.account() {
+                event = event.account(account.clone());
+            }
+        }
+        match &self.oauth_client {
+            Some(client) => event.client(client.clone()),
+            None => event,
+        }
+    }
+
     fn line(&self, elapsed: Duration) -> AccessLine<'_> {
         let caller = self.caller.as_ref();
         AccessLine {
@@ -207,10 +248,7 @@ impl Fields {
                 .as_ref()
                 .map(|route| route.settings().name.as_str()),
             status: self.status.as_u16(),
-            reason: self
-                .reason
-                .map(Reason::label)
-                .or(self.refusal.map(Refusal::label)),
+            reason: self.reason(),
             credential_kind: self.credential_kind.label(),
             credential_id: caller.map(|caller| caller.credential_id().as_str()),
             account: caller

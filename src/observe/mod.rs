@@ -9,7 +9,10 @@ mod audit_log;
 mod metrics;
 
 pub use access_log::{AccessLine, AccessLog, AccessLogSettings, AccessLogSink, AccessLogTarget};
-pub use audit_log::{Actor, AuditAction, AuditEvent, AuditLog, AuditLogError, AuditOutcome};
+pub use audit_log::{
+    Actor, AuditAction, AuditCopy, AuditEvent, AuditLog, AuditLogError, AuditOutcome,
+    AuditSettings, Finding, Flaw, Head, Verification, verify as verify_audit_log,
+};
 pub use metrics::{
     Metrics, RouteMetrics, StatusCounters, StoreMetrics, TlsOutcome, TlsVersion, UpstreamMetrics,
 };

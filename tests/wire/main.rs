@@ -5,6 +5,7 @@
 #[expect(unreachable_pub, reason = "a test binary has no outside")]
 mod support;
 
+mod audit;
 mod credentials;
 mod edge_cases;
 mod errors;

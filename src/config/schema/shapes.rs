@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use super::values::{
-    Access, AccessLog, Algorithm, Audience, Checksum, Duration, Environment, Host, Identity, Login,
-    Method, PlaintextCredentials, Revocation, Secret, SigningAlgorithm, Size, TokenType,
+    Access, AccessLog, Algorithm, Audience, AuditCopy, Checksum, Duration, Environment, Host,
+    Identity, Login, Method, PlaintextCredentials, Revocation, Secret, SigningAlgorithm, Size,
+    TokenType,
 };
 
 /// Portcullis: gateway.yaml
@@ -56,6 +57,8 @@ pub(super) struct Gateway {
     /// The file that audit lines are appended to.
     #[schemars(extend("default" = "data/audit.jsonl"))]
     audit_log: Option<String>,
+    /// Where audit lines go besides their file.
+    audit_copy: Option<AuditCopy>,
     /// The admin API's token; needed where `listen.admin` is a TCP address.
     admin_token: Option<Secret>,
     /// The signed tokens for upstreams with `identity: jwt`.

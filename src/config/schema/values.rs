@@ -53,6 +53,15 @@ pub(super) struct AccessLogFile {
     file: String,
 }
 
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum AuditCopy {
+    /// Standard output.
+    Stdout,
+    /// The machine's syslog, over `/dev/log`.
+    Syslog,
+}
+
 /// A secret: `{ file: path }`, `${env:NAME}`, or, where it is allowed, the value itself.
 #[derive(JsonSchema)]
 #[schemars(untagged)]

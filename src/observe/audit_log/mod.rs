@@ -2,14 +2,16 @@
 //!
 //! Not here: what is worth a line; each room says so itself. Invariants: recording never blocks
 //! (lines wait in a bounded queue for one writer thread; what does not fit is counted and leaves
-//! a `gap` line); the file is only ever appended to, by whole lines; an event has fields for ids
+//! a `gap` line), and a flood of denials takes no change's place; the file is only ever appended to,
+//! by whole lines, each of which vouches for all before it ([`chain`]); an event has fields for ids
 //! and fixed words only, so there is no place for a secret.
 
 use std::borrow::Cow;
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::mpsc::TrySendError;
 use std::time::Duration;
 
@@ -19,18 +21,47 @@ use tokio::sync::oneshot;
 use crate::clock::{Clock, Timestamp};
 use crate::id::{AccountId, ClientId, CredentialId, RequestId, SubjectId};
 use crate::scope::ScopeSet;
+use crate::secret::MacKeys;
 
+mod chain;
+mod copy;
 mod line;
+mod verify;
 mod writer;
 
-use writer::{Message, Queue, append_to};
+pub use chain::Head;
+pub use copy::AuditCopy;
+pub use verify::{Finding, Flaw, Verification, verify};
+
+use writer::{Message, Queue};
+
+/// Where audit lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// The file (JSONL, append only).
+    pub file: PathBuf,
+    /// Where else.
+    pub copy: AuditCopy,
+}
 
 /// Records events. Cheap to clone; the file is complete once the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct AuditLog {
     queue: Arc<Queue>,
+    denials: Arc<Denials>,
     clock: Clock,
 }
+
+/// Denials of the second that runs.
+#[derive(Debug, Default)]
+struct Denials {
+    second: AtomicI64,
+    count: AtomicU32,
+}
+
+/// Denied requests that leave a line, each second; more are counted in a `gap` line. Whoever sends
+/// bad requests as fast as they can fills some 50 KB of disk a second, and keeps no change out.
+const DENIALS_PER_SECOND: u32 = 100;
 
 /// One thing that happened, without its time.
 #[derive(Clone, Debug)]
@@ -157,19 +188,43 @@ pub struct AuditLogError {
 }
 
 impl AuditLog {
-    /// Opens `path` for appending, making it (mode 0600) and its folder when missing, and starts
-    /// the writer. `dropped` counts lines that could not be written.
-    pub fn open(path: &Path, clock: Clock, dropped: IntCounter) -> Result<AuditLog, AuditLogError> {
+    /// Opens the file for appending, making it (mode 0600) and its folder when missing, goes on with
+    /// the chain in it, and starts the writer. `dropped` counts lines that could not be written.
+    pub fn open(
+        settings: &AuditSettings,
+        keys: MacKeys,
+        clock: Clock,
+        dropped: IntCounter,
+    ) -> Result<AuditLog, AuditLogError> {
         let failed = |source| AuditLogError {
-            path: path.to_owned(),
+            path: settings.file.clone(),
             source,
         };
-        let file = append_to(path).map_err(failed)?;
-        let queue = Queue::start(file, path.to_owned(), dropped).map_err(failed)?;
+        let queue = Queue::start(settings, keys, dropped).map_err(failed)?;
         Ok(AuditLog {
             queue: Arc::new(queue),
+            denials: Arc::default(),
             clock,
         })
+    }
+
+    /// Seals the lines from here on with other keys, after the pepper changed.
+    pub fn set_keys(&self, keys: MacKeys) {
+        if self.queue.offer(Message::Keys(keys)).is_err() {
+            tracing::warn!("the audit log is sealed under the pepper before: its queue is full");
+        }
+    }
+
+    /// Queues the denial of a request, unless there were many this second. Never blocks.
+    pub fn record_denial(&self, event: AuditEvent) {
+        let second = self.clock.now().as_millis() / 1000;
+        if self.denials.second.swap(second, Ordering::Relaxed) != second {
+            self.denials.count.store(0, Ordering::Relaxed);
+        }
+        match self.denials.count.fetch_add(1, Ordering::Relaxed) < DENIALS_PER_SECOND {
+            true => self.record(event),
+            false => self.queue.lost(1),
+        }
     }
 
     /// Queues one event. Never blocks.
@@ -194,6 +249,17 @@ impl AuditLog {
         tokio::time::timeout(deadline, settled)
             .await
             .unwrap_or(false)
+    }
+
+    /// Tells the process log where the log stands; from then on, it is told each hour.
+    pub fn tell_head(&self) {
+        if self
+            .queue
+            .offer(Message::TellHead(self.clock.now()))
+            .is_err()
+        {
+            tracing::warn!("where the audit log stands was not told: its queue is full");
+        }
     }
 
     /// Opens the file anew, after it was moved away by log rotation.
@@ -283,8 +349,10 @@ impl AuditEvent {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
     use super::*;
+    use crate::secret::{Pepper, Purpose};
 
     fn event() -> AuditEvent {
         AuditEvent::new(
@@ -300,6 +368,28 @@ mod tests {
         IntCounter::new("dropped", "dropped").expect("valid name")
     }
 
+    fn keys() -> MacKeys {
+        MacKeys::new(&Pepper::of_test(b'a').into(), Purpose::AuditSeals)
+    }
+
+    fn open(path: &Path) -> AuditLog {
+        open_counted(path, counter())
+    }
+
+    fn open_counted(path: &Path, dropped: IntCounter) -> AuditLog {
+        let settings = AuditSettings {
+            file: path.to_owned(),
+            copy: AuditCopy::Nowhere,
+        };
+        AuditLog::open(&settings, keys(), clock(), dropped).expect("opens")
+    }
+
+    /// A line without what makes it part of the chain.
+    fn unlinked(line: &str) -> String {
+        let (event, _) = line.split_once(r#","chain":"#).expect("a link");
+        format!("{event}}}")
+    }
+
     fn clock() -> Clock {
         Clock::manual(Timestamp::from_millis(1_790_000_000_123))
     }
@@ -309,16 +399,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("logs/audit.jsonl");
         for _ in 0..2 {
-            let log = AuditLog::open(&path, clock(), counter()).expect("opens");
+            let log = open(&path);
             log.record(event());
         }
         let line = concat!(
             r#"{"time":"2026-09-21T14:13:20.123Z","event":"key_revoke","actor":"cli","uid":7,"#,
             r#""credential_id":"key_1","account":"acct_1","outcome":"done"}"#,
-            "\n"
         );
         let written = std::fs::read_to_string(&path).expect("readable");
-        assert_eq!(written, format!("{line}{line}"));
+        let lines: Vec<_> = written.lines().map(unlinked).collect();
+        assert_eq!(lines, [line, line]);
+        assert!(written.ends_with('\n'));
         let mode = std::fs::metadata(&path)
             .expect("there")
             .permissions()
@@ -330,7 +421,7 @@ mod tests {
     fn row_108_one_object_a_line_whatever_the_text() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("audit.jsonl");
-        let log = AuditLog::open(&path, clock(), counter()).expect("opens");
+        let log = open(&path);
         log.record(event().reason("a\r\nb\u{1b}[31m\"}\0"));
         drop(log);
         let written = std::fs::read_to_string(&path).expect("readable");
@@ -344,7 +435,7 @@ mod tests {
     async fn settled_lines_can_be_read_while_the_log_is_open() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("audit.jsonl");
-        let log = AuditLog::open(&path, clock(), counter()).expect("opens");
+        let log = open(&path);
         log.record(event());
         assert!(log.settle(Duration::from_secs(20)).await);
         let lines = |path: &Path| {
@@ -366,7 +457,10 @@ mod tests {
     #[test]
     fn a_full_disk_is_counted_and_blocks_nobody() {
         let dropped = counter();
-        let log = AuditLog::open(Path::new("/dev/full"), clock(), dropped.clone()).expect("opens");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.jsonl");
+        std::os::unix::fs::symlink("/dev/full", &path).expect("a link");
+        let log = open_counted(&path, dropped.clone());
         let offered = 3 * writer::QUEUE as u64;
         for _ in 0..offered {
             log.record(event());
@@ -376,16 +470,38 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_denials_takes_no_change_s_place() {
+        let (folder, dropped) = (tempfile::tempdir().expect("a folder"), counter());
+        let path = folder.path().join("audit.jsonl");
+        let log = open_counted(&path, dropped.clone());
+        let (client, denied) = ([192, 0, 2, 1].into(), AuditOutcome::Denied);
+        let client = Actor::Client { address: client };
+        for _ in 0..DENIALS_PER_SECOND + 7 {
+            log.record_denial(AuditEvent::new(AuditAction::Request, client, denied));
+        }
+        log.record(event());
+        drop(log);
+        assert_eq!(dropped.get(), 7);
+        let written = std::fs::read_to_string(&path).expect("readable");
+        // The gap line may come earlier, in parts: it tells what was lost so far.
+        let revoked = written.lines().filter(|line| line.contains("key_revoke"));
+        assert_eq!(revoked.count(), 1);
+        let verified = verify(&[path], &keys(), None).expect("readable");
+        assert_eq!((verified.lost, verified.findings.len()), (7, 0));
+    }
+
+    #[test]
     fn lost_lines_leave_a_gap_line() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("audit.jsonl");
-        let log = AuditLog::open(&path, clock(), counter()).expect("opens");
+        let log = open(&path);
         log.queue.lost(3);
         log.record(event());
         drop(log);
         let written = std::fs::read_to_string(&path).expect("readable");
         let gap = r#"{"time":"2026-09-21T14:13:20.123Z","event":"gap","count":3}"#;
-        assert_eq!(written.lines().next(), Some(gap));
+        let first = written.lines().next().map(unlinked);
+        assert_eq!(first.as_deref(), Some(gap));
         assert_eq!(written.lines().count(), 2);
     }
 }
