@@ -15,7 +15,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::admin::{AdminAddress, AdminError, AdminListener, MetricsListener, Vitals};
-use crate::auth::{AccessTokensError, Follower, KeyDesk, KeyDeskParts};
+use crate::auth::{
+    AccessTokensError, Announcement, Follower, KeyDesk, KeyDeskParts, Reporter, ReporterParts,
+};
 use crate::clock::Clock;
 use crate::config::{Config, Problems};
 use crate::edge::{self, Edge, EdgeError, WorkerSockets};
@@ -45,6 +47,8 @@ pub struct Running {
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     operators: Vec<tokio::task::JoinHandle<()>>,
+    /// Ends when it is told that nothing is served any more.
+    reporter: tokio::task::JoinHandle<()>,
     log: Option<AccessLogSink>,
     /// Dropped last: everything else may still need it.
     control: Runtime,
@@ -131,6 +135,8 @@ struct Built {
     source: PolicySource,
     store: Arc<dyn Store>,
     follower: Follower,
+    reporter: Reporter,
+    announcement: Announcement,
 }
 
 async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<Built, AppError> {
@@ -160,6 +166,14 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         audit.clone(),
     )
     .await?;
+    let (reporter, presence, announcement) = Reporter::new(ReporterParts {
+        store: Arc::clone(&store),
+        revocation: Arc::clone(source.revocation()),
+        stale: config.credentials.cache.stale,
+        config: &config.digest,
+        clock: &clock,
+        metrics: &metrics,
+    });
     let desk = Arc::new(KeyDesk::new(KeyDeskParts {
         store: Arc::clone(&store),
         credentials: &config.credentials,
@@ -185,7 +199,9 @@ async fn build(config_path: &Path, config: Config, control: &Runtime) -> Result<
         gateway,
         source,
         store,
-        follower,
+        follower: follower.join(presence),
+        reporter,
+        announcement,
     })
 }
 
@@ -215,9 +231,13 @@ impl Built {
             self.gateway.clone(),
             self.source,
             self.store,
+            self.announcement,
         ));
         let operators =
             control.block_on(start_operators(&operations, &mut addresses, &stopping))?;
+        // Only now that nothing keeps it from serving: the follower has waited for it.
+        tracing::info!(instance = %self.reporter.id(), "joining the fleet of the store");
+        let reporter = control.spawn(self.reporter.run());
         control.block_on(operations.wait_until_confirmed(FIRST_CONFIRMATION));
         let workers = sockets
             .into_iter()
@@ -232,6 +252,7 @@ impl Built {
             stop,
             workers,
             operators,
+            reporter,
             log,
             control,
         })
@@ -327,11 +348,15 @@ impl Running {
                 tracing::error!("a worker ended in a bug");
             }
         }
+        self.operations.end();
         self.control.block_on(async {
             for operator in self.operators {
                 if let Err(error) = operator.await {
                     tracing::error!(%error, "an operator's listener ended in a bug");
                 }
+            }
+            if let Err(error) = self.reporter.await {
+                tracing::error!(%error, "this instance's reports ended in a bug");
             }
         });
         self.operations.tell_audit_head();

@@ -109,6 +109,10 @@ id! {
     InteractionId
 }
 id! {
+    /// One run of a gateway: `gw_` + 16 base62 characters.
+    InstanceId
+}
+id! {
     /// Names a grant where its [`GrantId`] may not be seen: in access tokens and on the
     /// not-before list.
     FamilyId
@@ -139,6 +143,13 @@ impl SessionId {
     /// A new random session id.
     pub fn random() -> SessionId {
         SessionId(random_text::<16>("ses_").into())
+    }
+}
+
+impl InstanceId {
+    /// A new random instance id.
+    pub fn random() -> InstanceId {
+        InstanceId(random_text::<16>("gw_").into())
     }
 }
 

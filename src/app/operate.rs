@@ -16,7 +16,7 @@ use super::background;
 use super::policy_source::{self, PolicySource};
 use super::{AppError, watch_files};
 use crate::admin::{AdminSettings, LiveGateway, NotReady, Readiness};
-use crate::auth::{Failure, KeyDesk, Lease, VerifiedToken};
+use crate::auth::{Announcement, Failure, KeyDesk, Lease, VerifiedToken};
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::gateway::GatewayParts;
@@ -37,6 +37,7 @@ pub(super) struct Operations {
     gateway: GatewayParts,
     source: PolicySource,
     store: Arc<dyn Store>,
+    announcement: Announcement,
     store_answers: AtomicBool,
     draining: AtomicBool,
 }
@@ -55,6 +56,7 @@ impl Operations {
         gateway: GatewayParts,
         source: PolicySource,
         store: Arc<dyn Store>,
+        announcement: Announcement,
     ) -> Operations {
         let first = Arc::new(config);
         set_rules(&gateway.desk, &first);
@@ -66,6 +68,7 @@ impl Operations {
             gateway,
             source,
             store,
+            announcement,
             store_answers: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         }
@@ -89,6 +92,12 @@ impl Operations {
 
     pub(super) fn begin_drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.announcement.begin_drain();
+    }
+
+    /// Nothing is served any more.
+    pub(super) fn end(&self) {
+        self.announcement.end();
     }
 
     pub(super) async fn wait_until_confirmed(&self, patience: Duration) {
@@ -173,6 +182,7 @@ impl Operations {
         self.gateway.audit.set_keys(super::audit_seals(&config));
         set_rules(&self.gateway.desk, &config);
         self.gateway.metrics.set_config(&config.digest);
+        self.announcement.set_config(&config.digest);
         if let Some(log) = &self.gateway.log {
             log.reopen();
         }

@@ -151,6 +151,11 @@ impl PolicySource {
         self.oauth.signing_keys().set_peppers(peppers.clone()).await;
     }
 
+    /// What is revoked, and the lease on knowing it.
+    pub(super) fn revocation(&self) -> &Arc<Revocation> {
+        self.first.revocation()
+    }
+
     /// The lease on the revocation log.
     pub(super) fn lease(&self) -> Lease {
         self.first.revocation().lease()

@@ -4,7 +4,8 @@
 //! read the not-before list ─▶ follow from its position ─▶ follow … ─▶ gap: read the list again
 //! ```
 //!
-//! Not here: what a denial means ([`super::revocation`]). Invariants: the lease is confirmed only
+//! Not here: what a denial means ([`super::revocation`]), and who hears how far it was read
+//! ([`super::fleet`]). Invariants: the lease is confirmed only
 //! after everything that an answer brought was applied, and only up to the moment at which that
 //! answer was asked for; the list's position was taken before the list, so nothing falls between.
 
@@ -14,15 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{Gauge, Histogram};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::observe::Metrics;
 use crate::secret::{Digest, random_bytes};
 use crate::store::{Denial, Event, Follow, Position, Store, StoreError};
 
 use super::api_key::Key;
 use super::cache::RecordCache;
+use super::fleet::{Presence, newest};
 use super::revocation::Revocation;
 use super::session::Session;
 use super::sight::SightWriter;
@@ -41,6 +43,7 @@ struct Log {
     clock: Clock,
     propagation: Histogram,
     lease_age: Gauge,
+    presence: Presence,
 }
 
 /// What is told of changed records.
@@ -102,8 +105,15 @@ impl Follower {
             clock,
             propagation: metrics.revocation_propagation.clone(),
             lease_age: metrics.revocation_lease_age.clone(),
+            presence: Presence::alone(),
         };
         Follower { log, sights }
+    }
+
+    /// As an instance of a fleet, which confirms nothing before the store lists it.
+    pub fn join(mut self, presence: Presence) -> Follower {
+        self.log.presence = presence;
+        self
     }
 
     /// Never ends: abort its task at shutdown. Also tells the store which credentials are in use;
@@ -121,6 +131,7 @@ impl Log {
     async fn read(self) -> Infallible {
         let mut position = None;
         let mut pause = Pause::new();
+        self.presence.begun().await;
         loop {
             let step = match &position {
                 None => self.read_list().await,
@@ -149,21 +160,24 @@ impl Log {
     }
 
     async fn read_list(&self) -> Result<Position, Lost> {
-        let asked = Instant::now();
+        let asked = self.presence.ask();
         let denials = within(self.store.denials()).await?;
+        let newest = newest(&denials.entries);
         self.revocation.deny(denials.entries, self.clock.now());
         // Whatever was loaded before the position was taken may have changed unseen.
         self.caches.flush();
-        self.revocation.confirm(asked);
+        self.presence
+            .applied(asked, &denials.position, newest, &self.revocation);
         Ok(denials.position)
     }
 
     async fn follow(&self, position: &Position) -> Result<Position, Lost> {
-        let asked = Instant::now();
+        let asked = self.presence.ask();
         match within(self.store.follow(position, WAIT)).await? {
             Follow::Events { position, events } => {
-                self.apply(events).await;
-                self.revocation.confirm(asked);
+                let newest = self.apply(events).await;
+                self.presence
+                    .applied(asked, &position, newest, &self.revocation);
                 Ok(position)
             }
             Follow::Gap => {
@@ -174,8 +188,8 @@ impl Log {
     }
 
     /// Denials first and together: each change of the list copies it. They drop nothing from the
-    /// cache, since the list is asked on every use.
-    async fn apply(&self, events: Vec<Event>) {
+    /// cache, since the list is asked on every use. Gives the time of the newest.
+    async fn apply(&self, events: Vec<Event>) -> Option<Timestamp> {
         let now = self.clock.now();
         let mut published = Vec::new();
         let mut denials: Vec<Denial> = Vec::new();
@@ -189,10 +203,12 @@ impl Log {
             let delay = now.since(denial.at);
             self.propagation.observe(delay.as_secs_f64());
         }
+        let newest = newest(&denials);
         self.revocation.deny(denials, now);
         for digest in published {
             self.caches.forget(&digest).await;
         }
+        newest
     }
 
     fn show_lease(&self) {

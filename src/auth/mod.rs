@@ -29,6 +29,7 @@ mod access_token;
 mod revocation;
 mod denial_list;
 mod follower;
+mod fleet;
 mod key_desk;
 mod session_desk;
 mod shown_secret;
@@ -48,6 +49,10 @@ pub use authenticator::Authenticator;
 pub use credential::{Credential, CredentialForm, Exposed, InvalidCredentials};
 pub use csrf::CsrfKeys;
 pub use failure::{Failure, Refusal, Unavailable};
+pub use fleet::{
+    Announcement, Begun, Confirmation, ConfirmationOutcome, Doubt, FleetDesk, FleetOverview,
+    InstanceStanding, InstanceState, Presence, Proof, Reporter, ReporterParts,
+};
 pub use follower::Follower;
 pub use key_desk::{
     DeskTools, Import, ImportNote, ImportReport, ImportStopped, KeyDesk, KeyDeskParts, KeyError,

@@ -5,15 +5,16 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Timestamp;
-use crate::id::KeyId;
+use crate::id::{InstanceId, KeyId};
 use crate::secret::Digest;
 use crate::store::{
-    Change, Changed, CreateKey, Cursor, Denial, Denials, Event, EventStore, Follow, Index,
-    KeyRecord, KeyRotated, KeyRotation, KeyStore, Member, NewKey, Place, Plan, Position, Rehash,
-    RevokeKey, RotateKey, Shelf, StoreError,
+    Change, Changed, CreateKey, Cursor, Denial, Denials, Event, EventStore, Fleet, FleetReach,
+    FleetStore, Follow, Index, Instance, InstanceReport, KeyRecord, KeyRotated, KeyRotation,
+    KeyStore, Member, NewKey, Place, Plan, Position, Rehash, ReportKind, RevokeKey, RotateKey,
+    Shelf, StoreError,
 };
 
 /// How a kind of call is answered.
@@ -34,6 +35,7 @@ pub(super) struct ScriptedStore {
     state: Mutex<State>,
     lookups: watch::Sender<Mood>,
     log: watch::Sender<Mood>,
+    reports: watch::Sender<Mood>,
     changes: watch::Sender<usize>,
 }
 
@@ -44,6 +46,9 @@ struct State {
     lists: BTreeSet<(Index, Member)>,
     denials: Vec<Denial>,
     events: Vec<Event>,
+    fleet: BTreeMap<InstanceId, (InstanceReport, Instant)>,
+    fleet_lost: Option<Instant>,
+    report_count: usize,
     /// Positions before this are lost.
     trimmed: usize,
     lookup_count: usize,
@@ -56,6 +61,7 @@ impl ScriptedStore {
             state: Mutex::default(),
             lookups: watch::Sender::new(Mood::Answer),
             log: watch::Sender::new(Mood::Answer),
+            reports: watch::Sender::new(Mood::Answer),
             changes: watch::Sender::new(0),
         }
     }
@@ -68,6 +74,31 @@ impl ScriptedStore {
     /// Readings of the not-before list since the beginning.
     pub(super) fn list_count(&self) -> usize {
         self.state().list_count
+    }
+
+    /// Reports that were taken since the beginning.
+    pub(super) fn report_count(&self) -> usize {
+        self.state().report_count
+    }
+
+    /// Whether reports of instances are taken; the list can be read in any mood.
+    pub(super) fn set_reports(&self, mood: Mood) {
+        self.reports.send_replace(mood);
+    }
+
+    /// Loses the list of instances.
+    pub(super) fn lose_fleet(&self) {
+        self.state().fleet.clear();
+    }
+
+    /// What an instance reported last.
+    pub(super) fn reported(&self) -> Option<InstanceReport> {
+        let state = self.state();
+        state
+            .fleet
+            .values()
+            .next()
+            .map(|(report, _)| report.clone())
     }
 
     pub(super) fn set_lookups(&self, mood: Mood) {
@@ -237,7 +268,54 @@ impl EventStore for ScriptedStore {
         }))
     }
 
+    async fn log_end(&self) -> Result<Position, StoreError> {
+        Ok(self.state().end())
+    }
+
+    async fn log_holds(&self, position: &Position) -> Result<bool, StoreError> {
+        let place: usize = position.as_str().parse().expect("own position");
+        Ok(place >= self.state().trimmed)
+    }
+
+    fn has_reached(&self, position: &Position, target: &Position) -> bool {
+        let number = |place: &Position| place.as_str().parse::<usize>().expect("own position");
+        number(position) >= number(target)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl FleetStore for ScriptedStore {
+    async fn report(&self, report: InstanceReport) -> Result<(), StoreError> {
+        in_mood(&self.reports).await?;
+        let mut state = self.state();
+        state.report_count += 1;
+        if report.kind == ReportKind::Renewal && !state.fleet.contains_key(&report.id) {
+            state.fleet_lost = Some(Instant::now());
+        }
+        let id = report.id.clone();
+        state.fleet.insert(id, (report, Instant::now()));
+        Ok(())
+    }
+
+    async fn fleet(&self) -> Result<Fleet, StoreError> {
+        let state = self.state();
+        let instances = state.fleet.values().map(|(report, at)| Instance {
+            report: report.clone(),
+            silent_for: at.elapsed(),
+        });
+        Ok(Fleet {
+            instances: instances.collect(),
+            lost: state.fleet_lost.map(|at| at.elapsed()),
+            reach: FleetReach::Shared,
+        })
+    }
+
+    async fn leave(&self, id: &InstanceId) -> Result<(), StoreError> {
+        self.state().fleet.remove(id);
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ use super::access_token::AccessTokens;
 use super::scripted_store::{Mood, ScriptedStore};
 use super::*;
 
+mod fleet;
 mod sessions;
 
 /// Where requests are from.

@@ -35,6 +35,10 @@ pub struct Metrics {
     pub revocation_propagation: Histogram,
     /// `portcullis_revocation_lease_age_seconds`: since the log was last confirmed.
     pub revocation_lease_age: prometheus::Gauge,
+    /// `portcullis_fleet_report_failures_total`: reports that the store did not take.
+    pub fleet_report_failures: IntCounter,
+    /// `portcullis_fleet_report_age_seconds`: since the last that it took; 0 while it does.
+    pub fleet_report_age: prometheus::Gauge,
     /// `portcullis_plaintext_refused_total{credential}`.
     pub plaintext_refused: IntCounterVec,
     tls_handshakes: IntCounterVec,
@@ -166,6 +170,8 @@ impl Metrics {
             store_operation_duration: families.histogram("store_operation_duration_seconds", "How long the store took to answer."),
             revocation_propagation: families.histogram("revocation_propagation_seconds", "From a revocation to its being applied here."),
             revocation_lease_age: families.gauge("revocation_lease_age_seconds", "Since the revocation log was last confirmed."),
+            fleet_report_failures: families.counter("fleet_report_failures_total", "Reports of this instance that the store did not take."),
+            fleet_report_age: families.gauge("fleet_report_age_seconds", "Since the store last took a report of this instance, where it does not."),
             plaintext_refused: families.counters("plaintext_refused_total", "Clear-text requests refused, by the kind of credential they exposed.", &["credential"]),
             tls_handshakes: families.counters("tls_handshakes_total", "TLS handshakes.", &["version", "outcome"]),
             tls_certificate_expiry: families.gauges("tls_certificate_expiry_timestamp_seconds", "When a certificate ends.", &["certificate"]),

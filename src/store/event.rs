@@ -161,6 +161,16 @@ pub trait EventStore: Send + Sync + 'static {
     /// that nothing else was revoked until then.
     async fn follow(&self, position: &Position, wait: Duration) -> Result<Follow, StoreError>;
 
+    /// The place after the newest event: whatever was answered before this call lies before it.
+    async fn log_end(&self) -> Result<Position, StoreError>;
+
+    /// Whether the log still has this place, as it has not after it was lost, emptied or trimmed.
+    async fn log_holds(&self, position: &Position) -> Result<bool, StoreError>;
+
+    /// Whether whoever has read up to `position` has read all up to `target`. "Cannot know", as with
+    /// places of two logs, is no.
+    fn has_reached(&self, position: &Position, target: &Position) -> bool;
+
     /// Whether the store answers now.
     async fn ping(&self) -> Result<(), StoreError>;
 }

@@ -10,7 +10,9 @@ use prometheus::Histogram;
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
-use crate::id::{ClientId, GrantId, InteractionId, KeyId, LoginName, SessionId, SubjectId};
+use crate::id::{
+    ClientId, GrantId, InstanceId, InteractionId, KeyId, LoginName, SessionId, SubjectId,
+};
 use crate::observe::{Metrics, StoreMetrics};
 use crate::scope::ScopeSet;
 use crate::sealed::Sealed;
@@ -20,13 +22,13 @@ use super::{
     ActivateSigningKey, AdvanceInteraction, AnswerLogin, ChangeUser, ClientRecord, ClientRotation,
     ClientSettings, ClientStore, ConsentRecord, CreateClient, CreateGrant, CreateInteraction,
     CreateKey, CreateSession, CreateUser, Cursor, Decision, Denial, Denials, DisableClient,
-    DropSigningKey, EndSession, EventStore, Follow, GrantOwner, GrantRecord, GrantStore,
-    InteractionRecord, InteractionStore, KeyRecord, KeyRotated, KeyRotation, KeyStore, Login,
-    LoginAnswer, NewKey, NewSession, NewSigningKey, Page, PasswordHash, Position,
-    PublishSigningKey, Redeem, RedeemCode, Rehash, RevocationReason, RevokeGrant, RevokeKey,
-    Rotate, RotateClientSecret, RotateKey, RotateRefresh, SessionOwner, SessionRecord,
-    SessionStore, SigningKeyRecord, SigningKeyStore, Store, StoreError, Touch, UpdateClient,
-    UsageStore, UserRecord, UserStore,
+    DropSigningKey, EndSession, EventStore, Fleet, FleetStore, Follow, GrantOwner, GrantRecord,
+    GrantStore, InstanceReport, InteractionRecord, InteractionStore, KeyRecord, KeyRotated,
+    KeyRotation, KeyStore, Login, LoginAnswer, NewKey, NewSession, NewSigningKey, Page,
+    PasswordHash, Position, PublishSigningKey, Redeem, RedeemCode, Rehash, RevocationReason,
+    RevokeGrant, RevokeKey, Rotate, RotateClientSecret, RotateKey, RotateRefresh, SessionOwner,
+    SessionRecord, SessionStore, SigningKeyRecord, SigningKeyStore, Store, StoreError, Touch,
+    UpdateClient, UsageStore, UserRecord, UserStore,
 };
 
 /// Puts a store behind its counters.
@@ -73,6 +75,8 @@ macro_rules! measured {
             denials: StoreMetrics,
             deny: StoreMetrics,
             follow: StoreMetrics,
+            log_end: StoreMetrics,
+            log_holds: StoreMetrics,
             ping: StoreMetrics,
             $($($verb: StoreMetrics,)*)*
         }
@@ -83,6 +87,8 @@ macro_rules! measured {
                     denials: metrics.store("denials"),
                     deny: metrics.store("deny"),
                     follow: metrics.store("follow"),
+                    log_end: metrics.store("log_end"),
+                    log_holds: metrics.store("log_holds"),
                     ping: metrics.store("ping"),
                     $($($verb: metrics.store(stringify!($verb)),)*)*
                 }
@@ -108,6 +114,11 @@ measured! {
         rotate_key(rotation: KeyRotation) -> RotateKey;
         key_rotation(id: &KeyId) -> Option<KeyRotated>;
         rehash_key(id: &KeyId, old: &Digest, new: &Digest) -> Rehash;
+    }
+    FleetStore {
+        report(report: InstanceReport) -> ();
+        fleet() -> Fleet;
+        leave(id: &InstanceId) -> ();
     }
     UsageStore {
         touch(touches: Vec<Touch>) -> ();
@@ -205,6 +216,19 @@ impl<S: Store> EventStore for Measured<S> {
     /// Counted but not timed: it waits on purpose, which would drown every other duration.
     async fn follow(&self, position: &Position, wait: Duration) -> Result<Follow, StoreError> {
         count(&self.verbs.follow, self.store.follow(position, wait).await)
+    }
+
+    async fn log_end(&self) -> Result<Position, StoreError> {
+        self.time(&self.verbs.log_end, self.store.log_end()).await
+    }
+
+    async fn log_holds(&self, position: &Position) -> Result<bool, StoreError> {
+        self.time(&self.verbs.log_holds, self.store.log_holds(position))
+            .await
+    }
+
+    fn has_reached(&self, position: &Position, target: &Position) -> bool {
+        self.store.has_reached(position, target)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

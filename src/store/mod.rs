@@ -21,6 +21,7 @@ use crate::observe::Metrics;
 use crate::secret::Secret;
 
 mod event;
+mod fleet;
 mod key;
 mod usage;
 mod session;
@@ -44,6 +45,9 @@ pub use client::{
 };
 pub use embedded::EmbeddedStore;
 pub use event::{Denial, DenialKind, Denials, Event, EventStore, Follow, Position};
+pub use fleet::{
+    Fleet, FleetReach, FleetStore, Instance, InstanceReport, InstanceStage, ReportKind,
+};
 pub use grant::{
     CodeState, CreateGrant, Grace, GrantOwner, GrantRecord, GrantStanding, GrantStore, NewRefresh,
     Redeem, RedeemCode, RedirectRule, RefreshState, RevocationReason, RevokeGrant, Rotate,
@@ -111,6 +115,7 @@ pub enum StoreError {
 pub trait Store:
     KeyStore
     + EventStore
+    + FleetStore
     + UsageStore
     + SessionStore
     + ClientStore
@@ -124,6 +129,7 @@ pub trait Store:
 impl<S> Store for S where
     S: KeyStore
         + EventStore
+        + FleetStore
         + UsageStore
         + SessionStore
         + ClientStore

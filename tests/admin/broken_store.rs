@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use portcullis::clock::Timestamp;
-use portcullis::id::KeyId;
+use portcullis::id::{InstanceId, KeyId};
 use portcullis::secret::Digest;
 use portcullis::store::{
-    Changed, CreateKey, Cursor, Denial, Denials, EventStore, Follow, Index, KeyRecord, KeyRotated,
-    KeyRotation, KeyStore, Member, NewKey, Place, Plan, Position, Rehash, RevokeKey, RotateKey,
-    Shelf, StoreError,
+    Changed, CreateKey, Cursor, Denial, Denials, EventStore, Fleet, FleetStore, Follow, Index,
+    InstanceReport, KeyRecord, KeyRotated, KeyRotation, KeyStore, Member, NewKey, Place, Plan,
+    Position, Rehash, RevokeKey, RotateKey, Shelf, StoreError,
 };
 
 pub(crate) struct BrokenStore;
@@ -66,7 +66,34 @@ impl EventStore for BrokenStore {
         broken()
     }
 
+    async fn log_end(&self) -> Result<Position, StoreError> {
+        broken()
+    }
+
+    async fn log_holds(&self, _: &Position) -> Result<bool, StoreError> {
+        broken()
+    }
+
+    fn has_reached(&self, _: &Position, _: &Position) -> bool {
+        false
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
+        broken()
+    }
+}
+
+#[async_trait::async_trait]
+impl FleetStore for BrokenStore {
+    async fn report(&self, _: InstanceReport) -> Result<(), StoreError> {
+        broken()
+    }
+
+    async fn fleet(&self) -> Result<Fleet, StoreError> {
+        broken()
+    }
+
+    async fn leave(&self, _: &InstanceId) -> Result<(), StoreError> {
         broken()
     }
 }

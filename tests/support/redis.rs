@@ -236,7 +236,7 @@ fn write_acl(folder: &Path, demands: Demands) {
     // What docs/decisions/0004-redis.md says a gateway needs, and nothing else.
     let gateway = format!(
         "user {USER} on >{PASSWORD} ~pc:* resetchannels -@all +ping +info +get +set +del +exists \
-         +hget +hset +hsetnx +hgetall +zadd +zcard +zrange +zrem +zscan +zscore \
+         +hget +hset +hsetnx +hgetall +hdel +zadd +zcard +zrange +zrem +zscan +zscore \
          +zremrangebylex +zremrangebyscore +pexpire +pttl +xadd +xrange +xrevrange +xread +time \
          +eval +evalsha +script|load"
     );

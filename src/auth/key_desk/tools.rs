@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::{AUDIT_WAIT, KeyDesk, KeyProblem, check_scopes};
+use crate::auth::FleetDesk;
 use crate::clock::{Clock, Timestamp};
 use crate::observe::{AuditEvent, AuditLog};
 use crate::scope::ScopeSet;
@@ -37,6 +38,13 @@ impl KeyDesk {
             clock: self.clock.clone(),
             audit: self.audit.clone(),
         }
+    }
+}
+
+impl KeyDesk {
+    /// The desk beside it, for the instances that share its store.
+    pub fn fleet(&self) -> FleetDesk {
+        FleetDesk::on(Arc::clone(&self.store), self.clock.clone())
     }
 }
 

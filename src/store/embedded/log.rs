@@ -78,6 +78,31 @@ pub(super) fn end(transaction: &ReadTransaction) -> Result<Position, StoreError>
     Ok(position(number.value(), parse(json.value())?.tag))
 }
 
+/// Whether the log has the entry that this names.
+pub(super) fn holds(
+    transaction: &ReadTransaction,
+    position: &Position,
+) -> Result<bool, StoreError> {
+    let Some((number, tag)) = place(position) else {
+        return Ok(false);
+    };
+    let log = transaction.open_table(LOG)?;
+    let entry = log.get(number)?;
+    let entry = entry.map(|json| parse(json.value())).transpose()?;
+    Ok(entry.is_some_and(|entry| entry.tag == tag))
+}
+
+/// Whether `position` is `target` or comes after it. Only one process has the file, so two places are
+/// of two logs only where they have one number and two tags.
+pub(super) fn has_reached(position: &Position, target: &Position) -> bool {
+    match (place(position), place(target)) {
+        (Some((number, tag)), Some((wanted, wanted_tag))) => {
+            number > wanted || (number == wanted && tag == wanted_tag)
+        }
+        _ => false,
+    }
+}
+
 /// Every event after `position`.
 pub(super) fn after(
     transaction: &ReadTransaction,

@@ -28,6 +28,7 @@ use super::{
 
 mod denials;
 mod fault;
+mod fleet;
 mod log;
 mod rotation;
 mod shelf;
@@ -51,6 +52,8 @@ struct Shared {
     turn: Mutex<()>,
     /// Marked as changed after each commit.
     committed: watch::Sender<()>,
+    /// The one instance that there can be. In memory, since it goes with this process.
+    fleet: fleet::Listed,
 }
 
 impl EmbeddedStore {
@@ -78,6 +81,7 @@ impl EmbeddedStore {
             events: events.max(1),
             turn: Mutex::new(()),
             committed: watch::Sender::new(()),
+            fleet: fleet::Listed::default(),
         };
         Ok(EmbeddedStore {
             shared: Arc::new(shared),
@@ -261,6 +265,20 @@ impl EventStore for EmbeddedStore {
             // sender lives in `self`, so the wait cannot end in its being gone.
             let _ = tokio::time::timeout_at(until, committed.changed()).await;
         }
+    }
+
+    async fn log_end(&self) -> Result<Position, StoreError> {
+        self.read(log::end).await
+    }
+
+    async fn log_holds(&self, position: &Position) -> Result<bool, StoreError> {
+        let position = position.clone();
+        self.read(move |transaction| log::holds(transaction, &position))
+            .await
+    }
+
+    fn has_reached(&self, position: &Position, target: &Position) -> bool {
+        log::has_reached(position, target)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

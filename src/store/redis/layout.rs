@@ -19,6 +19,10 @@ pub(super) const DENIALS: &str = "pc:{rev}:nb";
 pub(super) const LOG: &str = "pc:{rev}:log";
 /// String: a random value that this log was begun with.
 pub(super) const EPOCH: &str = "pc:{rev}:epoch";
+/// Hash: the instances, and [`LOST`].
+pub(super) const FLEET: &str = "pc:{rev}:fleet";
+/// The field of [`FLEET`] that is no instance: when entries were found to be lost.
+pub(super) const LOST: &str = "lost";
 
 /// Hash: a record. Its name is everything that a look-up knows.
 pub(super) fn record(digest: &Digest) -> String {
@@ -103,6 +107,37 @@ end
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
 if last[1] then return {epoch, last[1][1]} end
 return {epoch, redis.call('XADD', KEYS[2], '*', 'begin', epoch)}"
+}
+
+lua! {
+    /// KEYS: fleet, epoch, log. ARGV: instance, its report, for how long it is listed (ms), what
+    /// stands for entries that were lost if it should be listed already ('' if not), epoch and entry
+    /// that it has read up to ('' is none). An entry is the store's time, when it lapses, the place
+    /// if the log has it, and the report. Lapsed ones are dropped when another comes.
+    REPORT = "
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+if not redis.call('HGET', KEYS[1], ARGV[1]) then
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    local lapses = tonumber(string.match(all[i + 1], '^%d+ (%d+) '))
+    if lapses and lapses < now then redis.call('HDEL', KEYS[1], all[i]) end
+  end
+  if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], ARGV[4], string.format('%.0f', now)) end
+end
+local place = '-'
+if ARGV[5] ~= '' and redis.call('GET', KEYS[2]) == ARGV[5]
+  and redis.call('XRANGE', KEYS[3], ARGV[6], ARGV[6])[1] then
+  place = 'r' .. ARGV[5] .. '/' .. ARGV[6]
+end
+redis.call('HSET', KEYS[1], ARGV[1],
+  string.format('%.0f %.0f %s ', now, now + ARGV[3], place) .. ARGV[2])
+return false"
+}
+
+lua! {
+    /// KEYS: fleet. Answers the store's time and the fleet.
+    FLEET_NOW = "return {redis.call('TIME'), redis.call('HGETALL', KEYS[1])}"
 }
 
 lua! {

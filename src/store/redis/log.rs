@@ -44,6 +44,43 @@ impl Place {
     fn position(&self) -> Position {
         Position::new(format!("r{}/{}", self.epoch, self.entry))
     }
+
+    /// The value that the log was begun with.
+    pub(super) fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// The entry's id in the stream.
+    pub(super) fn entry(&self) -> &str {
+        &self.entry
+    }
+
+    /// Entries of one log are numbered by time, and within a millisecond.
+    fn number(&self) -> Option<(u64, u64)> {
+        let (millis, number) = self.entry.split_once('-')?;
+        Some((millis.parse().ok()?, number.parse().ok()?))
+    }
+}
+
+/// Whether `position` is `target` or comes after it in the same log.
+pub(super) fn has_reached(position: &Position, target: &Position) -> bool {
+    let (Some(position), Some(target)) = (Place::parse(position), Place::parse(target)) else {
+        return false;
+    };
+    position.epoch == target.epoch && position.number() >= target.number()
+}
+
+/// Whether the entry is still there, and the log the one that it was of.
+pub(super) async fn holds(mut connection: Connection, place: &Place) -> Result<bool, Fault> {
+    let (page, epoch): (StreamRangeReply, Option<String>) = pipe()
+        .cmd("XRANGE")
+        .arg(layout::LOG)
+        .arg(&place.entry)
+        .arg(&place.entry)
+        .get(layout::EPOCH)
+        .query_async(&mut connection)
+        .await?;
+    Ok(!page.ids.is_empty() && epoch.as_ref() == Some(&place.epoch))
 }
 
 /// The position after the newest entry; begins the log where there is none.
@@ -155,6 +192,21 @@ fn event(entry: &StreamId) -> Result<Option<Event>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_reached_from_itself_and_from_later_ones_of_the_same_log() {
+        let reached =
+            |position, target| has_reached(&Position::new(position), &Position::new(target));
+        assert!(reached("rab/12-3", "rab/12-3"));
+        assert!(reached("rab/12-10", "rab/12-9"), "numbers, not texts");
+        assert!(reached("rab/100-0", "rab/99-7"));
+        assert!(!reached("rab/12-2", "rab/12-3"));
+        assert!(!reached("rab/11-9", "rab/12-0"));
+        // Of another log, or of no log of ours.
+        assert!(!reached("rcd/100-0", "rab/12-3"));
+        assert!(!reached("e100-0000", "rab/12-3"));
+        assert!(!reached("rab/100-0", ""));
+    }
 
     #[test]
     fn only_positions_of_this_store_are_read() {

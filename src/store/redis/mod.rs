@@ -27,6 +27,7 @@ use super::{
 mod breaker;
 mod denials;
 mod fault;
+mod fleet;
 mod keys;
 mod lane;
 mod layout;
@@ -138,6 +139,21 @@ impl EventStore for RedisStore {
         let (link, found) = log::follow(&self.lane, link, place, wait).await?;
         *self.follower() = Some(link);
         Ok(found)
+    }
+
+    async fn log_end(&self) -> Result<Position, StoreError> {
+        self.lane.call(log::end).await
+    }
+
+    async fn log_holds(&self, position: &Position) -> Result<bool, StoreError> {
+        let Some(place) = log::Place::parse(position) else {
+            return Ok(false);
+        };
+        self.lane.call(|c| log::holds(c, &place)).await
+    }
+
+    fn has_reached(&self, position: &Position, target: &Position) -> bool {
+        log::has_reached(position, target)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
