@@ -1,9 +1,9 @@
-//! The token desk: revokes access tokens by their id, their grant, their subject or their client,
-//! for the admin API and the command line alike.
+//! The token desk: revokes access tokens by their id, their grant, their subject, their client or
+//! their issuer, and everything of an account, for the admin API and the command line alike.
 //!
 //! Not here: what clients revoke themselves (RFC 7009), and whether a denial hits a token
 //! ([`super::revocation`]). Invariants: tokens that pass to their `exp` whatever is denied are
-//! refused here, never denied in vain; with a subject or a client go its grants, so that no refresh
+//! refused here, never denied in vain; with a subject, a client or our own issuer go its grants, so that no refresh
 //! token brings back what was revoked; every revocation leaves an audit line.
 
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Timestamp};
-use crate::id::{ClientId, CredentialId, GrantId, LoginName, SubjectId};
+use crate::id::{
+    AccountId, ClientId, CredentialId, GrantId, KeyId, LoginName, SessionId, SubjectId,
+};
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome};
 use crate::store::{
     Denial, DenialKind, GrantOwner, GrantStanding, RevocationReason, RevokeGrant, Store, StoreError,
@@ -21,6 +23,7 @@ use crate::store::{
 use super::IssuerSettings;
 use issuer::{is_own, subject, whose};
 
+mod account;
 mod issuer;
 
 /// Revokes access tokens on one store.
@@ -45,6 +48,10 @@ pub struct InvalidTokenName;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenSelection {
+    /// Everything of an account issued up to now: with its tokens its keys, sessions and grants.
+    Account(AccountId),
+    /// All of an issuer issued up to now, with all grants where it is our own.
+    All,
     /// All of a client issued up to now, with its grants.
     Client(TokenName),
     /// All of a grant, for good.
@@ -71,13 +78,26 @@ pub struct RevokeTokens {
 pub struct RevokedTokens {
     /// Since when they are refused.
     pub at: Timestamp,
+    /// What was issued before this is refused: some that comes just after, rather than one let
+    /// through because clocks differ. `None` where it is refused by name.
+    pub issued_before: Option<Timestamp>,
     /// Grants that were ended with them.
     pub grants: Vec<GrantId>,
+    /// Keys that were revoked with them.
+    pub keys: Vec<KeyId>,
+    /// Sessions that were ended with them.
+    pub sessions: Vec<SessionId>,
 }
 
 /// Why a wish cannot be granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenProblem {
+    /// Nobody means all tokens of everybody.
+    #[error("name the issuer whose tokens are all to be revoked")]
+    AllOfIssuer,
+    /// What is an account's is its keys and sessions too, and may be of any issuer.
+    #[error("what an account has is not of one issuer: leave the issuer out")]
+    IssuerOfAccount,
     /// A subject is an id; to take the name for it would revoke nothing.
     #[error("{name} is a user's name; its subject is {subject}")]
     LoginName {
@@ -117,6 +137,8 @@ pub enum TokenError {
     UnknownGrant(GrantId),
 }
 
+/// What instances allow for at least, be no issuer configured.
+const LEAST_SKEW: Duration = Duration::from_secs(60);
 /// How long a change waits for its audit line to reach the disk.
 const AUDIT_WAIT: Duration = Duration::from_secs(2);
 
@@ -124,7 +146,33 @@ const AUDIT_WAIT: Duration = Duration::from_secs(2);
 struct Verdict {
     denials: Vec<Denial>,
     /// Whose grants go too.
-    owner: Option<GrantOwner>,
+    grants: Grants,
+}
+
+/// Whose grants go with what is denied.
+#[derive(Debug, PartialEq, Eq)]
+enum Grants {
+    All,
+    Nobodys,
+    Of(GrantOwner),
+}
+
+impl From<Option<GrantOwner>> for Grants {
+    fn from(owner: Option<GrantOwner>) -> Grants {
+        owner.map_or(Grants::Nobodys, Grants::Of)
+    }
+}
+
+impl RevokedTokens {
+    fn at(at: Timestamp) -> RevokedTokens {
+        RevokedTokens {
+            at,
+            issued_before: None,
+            grants: Vec::new(),
+            keys: Vec::new(),
+            sessions: Vec::new(),
+        }
+    }
 }
 
 impl TokenName {
@@ -177,16 +225,28 @@ impl TokenDesk {
         actor: Actor,
     ) -> Result<RevokedTokens, TokenError> {
         let revoked = match &wish.tokens {
+            TokenSelection::Account(_) if wish.issuer.is_some() => {
+                return Err(TokenProblem::IssuerOfAccount.into());
+            }
+            TokenSelection::Account(id) => self.revoke_account(id, actor).await?,
             TokenSelection::Grant(id) => self.revoke_grant(id).await?,
-            TokenSelection::Client(_) | TokenSelection::Jti(_) | TokenSelection::Subject(_) => {
+            TokenSelection::All
+            | TokenSelection::Client(_)
+            | TokenSelection::Jti(_)
+            | TokenSelection::Subject(_) => {
                 let at = self.clock.now();
                 let issuers = self.issuers.load();
                 self.check_is_known(wish, &issuers).await?;
                 let verdict = verdict(wish, &issuers, at)?;
-                self.carry_out(verdict, at).await?
+                let revoked = self.carry_out(verdict, at).await?;
+                let by_name = matches!(wish.tokens, TokenSelection::Jti(_));
+                RevokedTokens {
+                    issued_before: (!by_name).then(|| at.plus(self.skew())),
+                    ..revoked
+                }
             }
         };
-        self.audit.record(event(&wish.tokens, actor, &revoked));
+        self.audit.record(event(wish, actor, &revoked));
         if !self.audit.settle(AUDIT_WAIT).await {
             tracing::warn!("the audit line of a revocation of tokens is not on disk yet");
         }
@@ -226,9 +286,11 @@ impl TokenDesk {
                     Some(_) | None => Ok(()),
                 }
             }
-            TokenSelection::Subject(_) | TokenSelection::Grant(_) | TokenSelection::Jti(_) => {
-                Ok(())
-            }
+            TokenSelection::Account(_)
+            | TokenSelection::All
+            | TokenSelection::Subject(_)
+            | TokenSelection::Grant(_)
+            | TokenSelection::Jti(_) => Ok(()),
         }
     }
 
@@ -236,16 +298,13 @@ impl TokenDesk {
         let (now, why) = (self.clock.now(), RevocationReason::Operator);
         match self.store.revoke_grant(id, why, now).await? {
             RevokeGrant::Revoked(_) => Ok(RevokedTokens {
-                at: now,
                 grants: vec![*id],
+                ..RevokedTokens::at(now)
             }),
-            RevokeGrant::AlreadyRevoked(grant) => Ok(RevokedTokens {
-                at: match grant.standing {
-                    GrantStanding::Revoked { at, .. } => at,
-                    GrantStanding::Active | GrantStanding::Pending => now,
-                },
-                grants: Vec::new(),
-            }),
+            RevokeGrant::AlreadyRevoked(grant) => Ok(RevokedTokens::at(match grant.standing {
+                GrantStanding::Revoked { at, .. } => at,
+                GrantStanding::Active | GrantStanding::Pending => now,
+            })),
             RevokeGrant::Unknown => Err(TokenError::UnknownGrant(*id)),
         }
     }
@@ -258,11 +317,22 @@ impl TokenDesk {
     ) -> Result<RevokedTokens, TokenError> {
         self.store.deny(verdict.denials).await?;
         let why = RevocationReason::Operator;
-        let grants = match verdict.owner {
-            Some(owner) => self.store.revoke_grants(&owner, why, at).await?,
-            None => Vec::new(),
+        let grants = match verdict.grants {
+            Grants::All => self.revoke_grants_where(|_| true, at).await?,
+            Grants::Nobodys => Vec::new(),
+            Grants::Of(owner) => self.store.revoke_grants(&owner, why, at).await?,
         };
-        Ok(RevokedTokens { at, grants })
+        Ok(RevokedTokens {
+            grants,
+            ..RevokedTokens::at(at)
+        })
+    }
+
+    /// By how much the clocks of issuers may differ from ours.
+    fn skew(&self) -> Duration {
+        let issuers = self.issuers.load();
+        let skews = issuers.iter().map(|issuer| issuer.clock_skew);
+        skews.fold(LEAST_SKEW, Duration::max)
     }
 }
 
@@ -284,19 +354,34 @@ fn verdict(
         at,
     };
     Ok(match &wish.tokens {
+        TokenSelection::Account(id) => Verdict {
+            denials: vec![denial(DenialKind::Account, id.as_str())],
+            grants: Grants::Nobodys,
+        },
+        TokenSelection::All => {
+            let issuer = issuer.ok_or(TokenProblem::AllOfIssuer)?;
+            let is_ours = whose(issuers, Some(issuer))?.is_some_and(is_own);
+            Verdict {
+                denials: vec![denial(DenialKind::Issuer, issuer)],
+                grants: match is_ours {
+                    true => Grants::All,
+                    false => Grants::Nobodys,
+                },
+            }
+        }
         TokenSelection::Client(name) => {
             let is_ours = whose(issuers, issuer)?.is_none_or(is_own);
             let id = ClientId::parse(&name.0).ok().filter(|_| is_ours);
             Verdict {
                 denials: vec![denial(DenialKind::Client, &name.0)],
-                owner: id.map(GrantOwner::Client),
+                grants: id.map(GrantOwner::Client).into(),
             }
         }
         TokenSelection::Jti(name) => {
             whose(issuers, issuer)?;
             Verdict {
                 denials: vec![denial(DenialKind::Jti, &name.0)],
-                owner: None,
+                grants: Grants::Nobodys,
             }
         }
         TokenSelection::Subject(name) => {
@@ -308,18 +393,20 @@ fn verdict(
             let denials = denials.iter().map(|id| denial(DenialKind::Subject, id));
             Verdict {
                 denials: denials.collect(),
-                owner: id.map(GrantOwner::Subject),
+                grants: id.map(GrantOwner::Subject).into(),
             }
         }
         TokenSelection::Grant(id) => Verdict {
             denials: vec![denial(DenialKind::Grant, id.family().as_str())],
-            owner: None,
+            grants: Grants::Nobodys,
         },
     })
 }
 
-fn event(tokens: &TokenSelection, actor: Actor, revoked: &RevokedTokens) -> AuditEvent {
-    let (kind, id) = match tokens {
+fn event(wish: &RevokeTokens, actor: Actor, revoked: &RevokedTokens) -> AuditEvent {
+    let (kind, id) = match &wish.tokens {
+        TokenSelection::Account(id) => (DenialKind::Account, id.to_string()),
+        TokenSelection::All => (DenialKind::Issuer, wish.issuer.clone().unwrap_or_default()),
         TokenSelection::Client(name) => (DenialKind::Client, name.0.clone()),
         TokenSelection::Grant(id) => (DenialKind::Grant, id.to_string()),
         TokenSelection::Jti(name) => (DenialKind::Jti, name.0.clone()),
@@ -329,6 +416,9 @@ fn event(tokens: &TokenSelection, actor: Actor, revoked: &RevokedTokens) -> Audi
     let event = AuditEvent::new(AuditAction::TokenRevoke, actor, AuditOutcome::Done)
         .reason(kind.label())
         .count(grants);
+    if let TokenSelection::Account(id) = &wish.tokens {
+        return event.account(id.clone());
+    }
     match CredentialId::parse(&id) {
         Ok(id) => event.credential(id),
         // Too long, or with a space: printable all the same, and JSON is escaped.
@@ -387,11 +477,27 @@ mod tests {
         let verdict = verdict(&RevokeTokens { tokens, issuer }, issuers, AT)?;
         let member = |denial: &Denial| format!("{}:{}", denial.kind.label(), denial.id);
         let denials = verdict.denials.iter().map(member).collect();
-        Ok((denials, verdict.owner.is_some()))
+        Ok((denials, verdict.grants != Grants::Nobodys))
     }
 
     fn name(text: &str) -> TokenName {
         TokenName::parse(text).expect("a name")
+    }
+
+    #[test]
+    fn all_of_an_issuer_are_denied_by_its_name_and_of_our_own_with_all_grants() {
+        let issuers = [own(), logged(), passing()];
+        let all = |issuer| told(TokenSelection::All, issuer, &issuers);
+        assert_eq!(
+            all(Some(LOGGED)),
+            Ok((vec![format!("issuer:{LOGGED}")], false))
+        );
+        assert_eq!(all(Some(OWN)), Ok((vec![format!("issuer:{OWN}")], true)));
+        assert_eq!(all(None), Err(TokenProblem::AllOfIssuer));
+        let not_revocable = TokenProblem::NotRevocable(PASSING.into());
+        assert_eq!(all(Some(PASSING)), Err(not_revocable));
+        let unknown = TokenProblem::UnknownIssuer("https://x.example".into());
+        assert_eq!(all(Some("https://x.example")), Err(unknown));
     }
 
     #[test]
