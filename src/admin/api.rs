@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use super::body::{ok, read};
 use super::door::Door;
+use super::fleet::FleetView;
 use super::listener::{Listener, Service, serve};
 use super::live::LiveGateway;
 use super::problem::AdminProblem;
@@ -22,7 +23,7 @@ use super::wire::ExplainBody;
 use super::{
     AdminAddress, AdminError, clients, keys, logins, sessions, signing_keys, tokens, users,
 };
-use crate::auth::KeyDesk;
+use crate::auth::{FleetDesk, KeyDesk};
 use crate::oauth::{LoginDesk, Registry};
 use crate::observe::Actor;
 use crate::policy::ExplainRequest;
@@ -73,6 +74,7 @@ impl AdminListener {
             door: self.door,
             registry: Registry::beside(&desk),
             logins: LoginDesk::beside(&desk),
+            fleet: desk.fleet(),
             desk,
             gateway,
         };
@@ -114,6 +116,7 @@ struct Api {
     desk: Arc<KeyDesk>,
     registry: Registry,
     logins: LoginDesk,
+    fleet: FleetDesk,
     gateway: Arc<dyn LiveGateway>,
 }
 
@@ -121,6 +124,7 @@ struct Api {
 enum Resource {
     Clients(clients::Resource),
     Explain,
+    Fleet,
     Keys(keys::Resource),
     Logins(logins::Resource),
     Reload,
@@ -137,6 +141,7 @@ impl Resource {
         match segments.as_slice() {
             ["v1", "clients", rest @ ..] => clients::Resource::parse(rest).map(Resource::Clients),
             ["v1", "explain"] => Ok(Resource::Explain),
+            ["v1", "fleet"] => Ok(Resource::Fleet),
             ["v1", "keys", rest @ ..] => keys::Resource::parse(rest).map(Resource::Keys),
             ["v1", "logins", rest @ ..] => logins::Resource::parse(rest).map(Resource::Logins),
             ["v1", "reload"] => Ok(Resource::Reload),
@@ -173,10 +178,20 @@ impl Api {
         let resource = Resource::parse(request.uri().path())?;
         match (resource, request.method()) {
             (Resource::Clients(resource), _) => {
-                resource.carry_out(&self.registry, actor, request).await
+                resource
+                    .carry_out(&self.registry, &self.fleet, actor, request)
+                    .await
             }
             (Resource::Explain, &Method::POST) => self.explain(request).await,
-            (Resource::Keys(resource), _) => resource.carry_out(&self.desk, actor, request).await,
+            (Resource::Fleet, &Method::GET) => {
+                let fleet = self.fleet.overview().await;
+                Ok(ok(&FleetView::from(fleet.map_err(AdminProblem::Store)?)))
+            }
+            (Resource::Keys(resource), _) => {
+                resource
+                    .carry_out(&self.desk, &self.fleet, actor, request)
+                    .await
+            }
             (Resource::Logins(resource), _) => {
                 let server = self.gateway.authorization_server();
                 resource
@@ -187,7 +202,7 @@ impl Api {
             (Resource::Routes, &Method::GET) => Ok(ok(&self.gateway.routes())),
             (Resource::Sessions(resource), _) => {
                 resource
-                    .carry_out(self.desk.sessions(), actor, request)
+                    .carry_out(self.desk.sessions(), &self.fleet, actor, request)
                     .await
             }
             (Resource::SigningKeys(resource), _) => {
@@ -197,13 +212,15 @@ impl Api {
             (Resource::Tokens(resource), _) => {
                 let gateway = self.gateway.as_ref();
                 resource
-                    .carry_out(&self.desk, gateway, actor, request)
+                    .carry_out(&self.desk, &self.fleet, gateway, actor, request)
                     .await
             }
             (Resource::Users(resource), _) => {
-                resource.carry_out(&self.registry, actor, request).await
+                resource
+                    .carry_out(&self.registry, &self.fleet, actor, request)
+                    .await
             }
-            (Resource::Routes, _) => Err(AdminProblem::Method("GET")),
+            (Resource::Fleet | Resource::Routes, _) => Err(AdminProblem::Method("GET")),
             (Resource::Explain | Resource::Reload, _) => Err(AdminProblem::Method("POST")),
         }
     }

@@ -18,13 +18,13 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::AdminAddress;
-use super::sessions::{EndedSessions, SessionList, SessionSelection, SessionView};
+use super::proof::Waiting;
 use super::wire::{
     CreatedKey, ExplainBody, KeyDetails, KeyList, NewKeyBody, RevokedKey, RotateKeyBody,
     RotatedKeyView,
 };
 use crate::auth::ImportReport;
-use crate::id::{AccountId, KeyId, SessionId};
+use crate::id::{AccountId, KeyId};
 use crate::policy::ExplainRequest;
 use crate::secret::Secret;
 
@@ -34,6 +34,7 @@ pub struct AdminClient {
     address: AdminAddress,
     /// The whole value of `Authorization`, marked sensitive.
     token: Option<HeaderValue>,
+    waiting: Option<Waiting>,
 }
 
 /// Why a call failed.
@@ -105,7 +106,12 @@ impl AdminClient {
             }
             AdminAddress::Tcp(_) | AdminAddress::Unix(_) => {
                 let token = token.map(bearer).transpose()?;
-                Ok(AdminClient { address, token })
+                let waiting = None;
+                Ok(AdminClient {
+                    address,
+                    token,
+                    waiting,
+                })
             }
         }
     }
@@ -163,38 +169,6 @@ impl AdminClient {
         self.call(Method::POST, &path, Some(body)).await
     }
 
-    /// `GET /v1/sessions`.
-    pub async fn sessions(
-        &self,
-        selection: &SessionSelection,
-        after: Option<&str>,
-    ) -> Result<SessionList, ClientError> {
-        let whose = match selection {
-            SessionSelection::Account(id) => format!("account={}", encode(id.as_str())),
-            SessionSelection::Everyone => String::new(),
-            SessionSelection::Key(id) => format!("key={}", encode(id.as_str())),
-        };
-        let after = after.map_or(String::new(), |after| format!("&after={}", encode(after)));
-        self.call(Method::GET, &format!("/v1/sessions?{whose}{after}"), None)
-            .await
-    }
-
-    /// `POST /v1/sessions/{id}/end`.
-    pub async fn end_session(&self, id: &SessionId) -> Result<SessionView, ClientError> {
-        let path = format!("/v1/sessions/{}/end", encode(id.as_str()));
-        self.call(Method::POST, &path, Some(Vec::new())).await
-    }
-
-    /// `POST /v1/sessions/end`.
-    pub async fn end_sessions(
-        &self,
-        selection: &SessionSelection,
-    ) -> Result<EndedSessions, ClientError> {
-        let body = serde_json::to_vec(selection).expect("this type has no failing parts");
-        self.call(Method::POST, "/v1/sessions/end", Some(body))
-            .await
-    }
-
     /// `POST /v1/keys/import`, streaming `lines`.
     pub async fn import_keys(
         &self,
@@ -232,8 +206,18 @@ impl AdminClient {
         body: Option<Vec<u8>>,
     ) -> Result<T, ClientError> {
         let body = Full::new(Bytes::from(body.unwrap_or_default()));
-        let request = self.request(method, path, body);
-        self.exchange(request, CALL).await
+        let Some(waiting) = &self.waiting else {
+            return self.exchange(self.request(method, path, body), CALL).await;
+        };
+        let request = self.request(method, &waiting.path(path), body);
+        self.exchange(request, CALL + waiting.longer()).await
+    }
+
+    pub(super) fn waiting(&self, waiting: Waiting) -> AdminClient {
+        AdminClient {
+            waiting: Some(waiting),
+            ..self.clone()
+        }
     }
 
     fn request<B>(&self, method: Method, path: &str, body: B) -> Request<B> {
@@ -278,6 +262,13 @@ impl AdminClient {
     fn read<T: DeserializeOwned>(&self, status: StatusCode, body: &[u8]) -> Result<T, ClientError> {
         let strange = |_| ClientError::Answer(self.address.clone());
         if status.is_success() {
+            if self
+                .waiting
+                .as_ref()
+                .is_some_and(|waiting| !waiting.keep(body))
+            {
+                return Err(ClientError::Answer(self.address.clone()));
+            }
             return serde_json::from_slice(body).map_err(strange);
         }
         let answer: Value = serde_json::from_slice(body).map_err(strange)?;

@@ -14,7 +14,9 @@ use super::body::{created, ok, read};
 use super::client::{AdminClient, ClientError, encode};
 use super::page::{cursor, decode};
 use super::problem::AdminProblem;
+use super::proof::{Wait, proven};
 use super::wire::{expose, expose_some, take, take_some};
+use crate::auth::FleetDesk;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ClientId, RequestId};
 use crate::oauth::{NewClientRequest, Registry, RotateClientRequest, RotatedClient};
@@ -127,6 +129,7 @@ impl Resource {
     pub(super) async fn carry_out(
         self,
         registry: &Registry,
+        fleet: &FleetDesk,
         actor: Actor,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, AdminProblem> {
@@ -151,8 +154,12 @@ impl Resource {
                 Ok(ok(&RotatedClientView::from(rotated)))
             }
             (Resource::Disable(id), &Method::POST) => {
-                let disabled = registry.disable_client(&id, actor).await?;
-                Ok(ok(&ClientView::from(&disabled)))
+                let wait = Wait::of_query(request.uri().query())?;
+                let disable = async {
+                    let disabled = registry.disable_client(&id, actor).await?;
+                    Ok(ClientView::from(&disabled))
+                };
+                proven(fleet, wait, disable).await
             }
             (Resource::All, _) => Err(AdminProblem::Method("GET, POST")),
             (Resource::One(_), _) => Err(AdminProblem::Method("GET")),

@@ -11,11 +11,12 @@ use hyper::body::Incoming;
 use super::body::{created, ok, piece, read};
 use super::page::Page;
 use super::problem::AdminProblem;
+use super::proof::{Wait, proven};
 use super::wire::{
     CreatedKey, KeyDetails, KeyList, KeyView, NewKeyBody, Revocation, RevokedKey, RotateKeyBody,
     RotatedKeyView,
 };
-use crate::auth::{Import, KeyDesk, KeyError, NewKeyRequest};
+use crate::auth::{FleetDesk, Import, KeyDesk, KeyError, NewKeyRequest};
 use crate::id::KeyId;
 use crate::observe::Actor;
 use crate::store::RevokeKey;
@@ -49,6 +50,7 @@ impl Resource {
     pub(super) async fn carry_out(
         self,
         desk: &KeyDesk,
+        fleet: &FleetDesk,
         actor: Actor,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, AdminProblem> {
@@ -57,8 +59,15 @@ impl Resource {
             (Resource::All, &Method::POST) => create(desk, actor, request).await,
             (Resource::Import, &Method::POST) => import(desk, actor, request).await,
             (Resource::One(id), &Method::GET) => show(desk, &id).await,
-            (Resource::Revoke(id), &Method::POST) => revoke(desk, actor, &id).await,
-            (Resource::Rotate(id), &Method::POST) => rotate(desk, actor, &id, request).await,
+            (Resource::Revoke(id), &Method::POST) => {
+                let wait = Wait::of_query(request.uri().query())?;
+                proven(fleet, wait, revoke(desk, actor, &id)).await
+            }
+            (Resource::Rotate(id), &Method::POST) => {
+                let wait = Wait::of_query(request.uri().query())?;
+                let body: RotateKeyBody = read(request).await?;
+                proven(fleet, wait, rotate(desk, actor, &id, body)).await
+            }
             (Resource::All, _) => Err(AdminProblem::Method("GET, POST")),
             (Resource::One(_), _) => Err(AdminProblem::Method("GET")),
             (Resource::Import | Resource::Revoke(_) | Resource::Rotate(_), _) => {
@@ -96,25 +105,20 @@ async fn rotate(
     desk: &KeyDesk,
     actor: Actor,
     id: &KeyId,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, AdminProblem> {
-    let body: RotateKeyBody = read(request).await?;
+    body: RotateKeyBody,
+) -> Result<RotatedKeyView, AdminProblem> {
     let rotated = desk.rotate(id, body.try_into()?, actor).await?;
-    Ok(ok(&RotatedKeyView::from(rotated)))
+    Ok(RotatedKeyView::from(rotated))
 }
 
-async fn revoke(
-    desk: &KeyDesk,
-    actor: Actor,
-    id: &KeyId,
-) -> Result<Response<Full<Bytes>>, AdminProblem> {
+async fn revoke(desk: &KeyDesk, actor: Actor, id: &KeyId) -> Result<RevokedKey, AdminProblem> {
     let (outcome, record) = match desk.revoke(id, actor).await? {
         RevokeKey::Revoked(record) => (Revocation::Revoked, record),
         RevokeKey::AlreadyRevoked(record) => (Revocation::AlreadyRevoked, record),
         RevokeKey::Unknown => return Err(KeyError::Unknown(id.clone()).into()),
     };
     let key = KeyView::from(&record);
-    Ok(ok(&RevokedKey { outcome, key }))
+    Ok(RevokedKey { outcome, key })
 }
 
 async fn import(

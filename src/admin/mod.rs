@@ -16,6 +16,7 @@ mod body;
 mod client;
 mod clients;
 mod door;
+mod fleet;
 mod keys;
 mod listener;
 mod live;
@@ -23,6 +24,7 @@ mod logins;
 mod page;
 mod problem;
 mod process;
+mod proof;
 mod sessions;
 mod signing_keys;
 mod socket;
@@ -36,8 +38,10 @@ pub use client::{AdminClient, ClientError};
 pub use clients::{
     ClientList, ClientView, CreatedClient, RotateClientBody, RotatedClientView, SecretView,
 };
+pub use fleet::{FleetView, InstanceView};
 pub use live::{LiveGateway, NotReady, Readiness};
 pub use logins::{AcceptLoginBody, AnsweredLoginView, LoginView, RejectLoginBody, ScopeView};
+pub use proof::{ConfirmationView, InvalidWait, ProofView, Proven, Wait};
 pub use sessions::{EndedSessions, SessionList, SessionSelection, SessionView};
 pub use signing_keys::{
     RotateSigningKeyBody, RotatedSigningKeyView, SigningKeyList, SigningKeyStanding, SigningKeyView,

@@ -9,9 +9,11 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::body::{ok, read};
+use super::client::{AdminClient, ClientError, encode};
 use super::page::decode;
 use super::problem::AdminProblem;
-use crate::auth::SessionDesk;
+use super::proof::{Wait, proven};
+use crate::auth::{FleetDesk, SessionDesk};
 use crate::id::{AccountId, KeyId, SessionId};
 use crate::observe::Actor;
 use crate::scope::ScopeSet;
@@ -65,6 +67,40 @@ pub struct EndedSessions {
     pub ended: Vec<SessionId>,
 }
 
+impl AdminClient {
+    /// `GET /v1/sessions`.
+    pub async fn sessions(
+        &self,
+        selection: &SessionSelection,
+        after: Option<&str>,
+    ) -> Result<SessionList, ClientError> {
+        let whose = match selection {
+            SessionSelection::Account(id) => format!("account={}", encode(id.as_str())),
+            SessionSelection::Everyone => String::new(),
+            SessionSelection::Key(id) => format!("key={}", encode(id.as_str())),
+        };
+        let after = after.map_or(String::new(), |after| format!("&after={}", encode(after)));
+        self.call(Method::GET, &format!("/v1/sessions?{whose}{after}"), None)
+            .await
+    }
+
+    /// `POST /v1/sessions/{id}/end`.
+    pub async fn end_session(&self, id: &SessionId) -> Result<SessionView, ClientError> {
+        let path = format!("/v1/sessions/{}/end", encode(id.as_str()));
+        self.call(Method::POST, &path, Some(Vec::new())).await
+    }
+
+    /// `POST /v1/sessions/end`.
+    pub async fn end_sessions(
+        &self,
+        selection: &SessionSelection,
+    ) -> Result<EndedSessions, ClientError> {
+        let body = serde_json::to_vec(selection).expect("this type has no failing parts");
+        self.call(Method::POST, "/v1/sessions/end", Some(body))
+            .await
+    }
+}
+
 /// What there is.
 pub(super) enum Resource {
     All,
@@ -92,6 +128,7 @@ impl Resource {
     pub(super) async fn carry_out(
         self,
         desk: &SessionDesk,
+        fleet: &FleetDesk,
         actor: Actor,
         request: http::Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, AdminProblem> {
@@ -99,20 +136,38 @@ impl Resource {
             (Resource::All, &Method::GET) => list(desk, request.uri().query()).await,
             (Resource::One(id), &Method::GET) => Ok(ok(&SessionView::from(&desk.show(&id).await?))),
             (Resource::EndOne(id), &Method::POST) => {
-                let ended = desk.end(&id, actor).await?;
-                desk.settle().await;
-                Ok(ok(&SessionView::from(&ended)))
+                let wait = Wait::of_query(request.uri().query())?;
+                proven(fleet, wait, end(desk, actor, &id)).await
             }
             (Resource::End, &Method::POST) => {
+                let wait = Wait::of_query(request.uri().query())?;
                 let selection: SessionSelection = read(request).await?;
-                let ended = desk.end_all(&selection.into(), actor).await?;
-                desk.settle().await;
-                Ok(ok(&EndedSessions { ended }))
+                proven(fleet, wait, end_all(desk, actor, selection)).await
             }
             (Resource::All | Resource::One(_), _) => Err(AdminProblem::Method("GET")),
             (Resource::End | Resource::EndOne(_), _) => Err(AdminProblem::Method("POST")),
         }
     }
+}
+
+async fn end(
+    desk: &SessionDesk,
+    actor: Actor,
+    id: &SessionId,
+) -> Result<SessionView, AdminProblem> {
+    let ended = desk.end(id, actor).await?;
+    desk.settle().await;
+    Ok(SessionView::from(&ended))
+}
+
+async fn end_all(
+    desk: &SessionDesk,
+    actor: Actor,
+    selection: SessionSelection,
+) -> Result<EndedSessions, AdminProblem> {
+    let ended = desk.end_all(&selection.into(), actor).await?;
+    desk.settle().await;
+    Ok(EndedSessions { ended })
 }
 
 async fn list(

@@ -10,12 +10,13 @@ use hyper::body::Incoming;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
-use super::body::{ok, read};
+use super::body::read;
 use super::problem::AdminProblem;
+use super::proof::{Wait, proven};
 use super::wire::expose;
 use super::{AdminClient, ClientError, LiveGateway};
-use crate::auth::{KeyDesk, RevokeTokens, RevokedShown, RevokedTokens, ShownKind};
-use crate::id::GrantId;
+use crate::auth::{FleetDesk, KeyDesk, RevokeTokens, RevokedShown, RevokedTokens, ShownKind};
+use crate::id::{GrantId, KeyId, SessionId};
 use crate::observe::Actor;
 use crate::secret::Secret;
 
@@ -24,8 +25,17 @@ use crate::secret::Secret;
 pub struct RevokedTokensView {
     /// Since when they are refused.
     pub revoked_at: String,
+    /// What was issued before this is refused; left out where that was by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_before: Option<String>,
     /// Grants that were ended with them.
     pub grants_ended: Vec<GrantId>,
+    /// Of an account: its keys that were live until now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys_revoked: Vec<KeyId>,
+    /// Of an account: its sessions that were live until now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions_ended: Vec<SessionId>,
 }
 
 /// The body of `POST /v1/tokens/revoke-shown`.
@@ -72,7 +82,10 @@ impl From<RevokedTokens> for RevokedTokensView {
     fn from(revoked: RevokedTokens) -> RevokedTokensView {
         RevokedTokensView {
             revoked_at: revoked.at.to_string(),
+            issued_before: revoked.issued_before.map(|at| at.to_string()),
             grants_ended: revoked.grants,
+            keys_revoked: revoked.keys,
+            sessions_ended: revoked.sessions,
         }
     }
 }
@@ -118,6 +131,7 @@ impl Resource {
     pub(super) async fn carry_out(
         self,
         desk: &KeyDesk,
+        fleet: &FleetDesk,
         gateway: &dyn LiveGateway,
         actor: Actor,
         request: Request<Incoming>,
@@ -125,23 +139,41 @@ impl Resource {
         if request.method() != Method::POST {
             return Err(AdminProblem::Method("POST"));
         }
+        let wait = Wait::of_query(request.uri().query())?;
         match self {
             Resource::Revoke => {
                 let wish: RevokeTokens = read(request).await?;
-                let revoked = desk.tokens().revoke(&wish, actor).await?;
-                Ok(ok(&RevokedTokensView::from(revoked)))
+                proven(fleet, wait, revoke(desk, actor, &wish)).await
             }
             Resource::RevokeShown => {
                 let ShownTokenBody { token } = read(request).await?;
-                let revoked = match desk.is_access_token(&token) {
-                    true => {
-                        let verified = gateway.read_access_token(&token).await;
-                        desk.revoke_access_token(verified, actor).await?
-                    }
-                    false => desk.revoke_shown(&token, actor).await?,
-                };
-                Ok(ok(&RevokedShownView::from(revoked)))
+                proven(fleet, wait, revoke_shown(desk, gateway, actor, &token)).await
             }
         }
     }
+}
+
+async fn revoke(
+    desk: &KeyDesk,
+    actor: Actor,
+    wish: &RevokeTokens,
+) -> Result<RevokedTokensView, AdminProblem> {
+    let revoked = desk.tokens().revoke(wish, actor).await?;
+    Ok(RevokedTokensView::from(revoked))
+}
+
+async fn revoke_shown(
+    desk: &KeyDesk,
+    gateway: &dyn LiveGateway,
+    actor: Actor,
+    token: &Secret,
+) -> Result<RevokedShownView, AdminProblem> {
+    let revoked = match desk.is_access_token(token) {
+        true => {
+            let verified = gateway.read_access_token(token).await;
+            desk.revoke_access_token(verified, actor).await?
+        }
+        false => desk.revoke_shown(token, actor).await?,
+    };
+    Ok(RevokedShownView::from(revoked))
 }

@@ -14,7 +14,9 @@ use super::body::{created, ok, read};
 use super::client::{AdminClient, ClientError, encode};
 use super::page::{cursor, decode};
 use super::problem::AdminProblem;
+use super::proof::{Wait, proven};
 use super::wire::expose;
+use crate::auth::FleetDesk;
 use crate::id::{AccountId, ClientId, GrantId, LoginName, SubjectId};
 use crate::oauth::{AppSelection, ConnectedApp, NewUserRequest, Registry};
 use crate::observe::Actor;
@@ -121,12 +123,13 @@ impl Resource {
     pub(super) async fn carry_out(
         self,
         registry: &Registry,
+        fleet: &FleetDesk,
         actor: Actor,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, AdminProblem> {
         match (self, request.method()) {
             (resource, &Method::GET) => resource.show(registry, request.uri().query()).await,
-            (resource, &Method::POST) => resource.change(registry, actor, request).await,
+            (resource, &Method::POST) => resource.change(registry, fleet, actor, request).await,
             (resource, _) => Err(AdminProblem::Method(resource.methods())),
         }
     }
@@ -153,6 +156,7 @@ impl Resource {
     async fn change(
         self,
         registry: &Registry,
+        fleet: &FleetDesk,
         actor: Actor,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, AdminProblem> {
@@ -163,11 +167,22 @@ impl Resource {
                 return Ok(created(&UserView::from(&record)));
             }
             Resource::RevokeApps(name) => {
+                let wait = Wait::of_query(request.uri().query())?;
                 let selection: AppSelection = read(request).await?;
-                let revoked = registry.revoke_apps(&name, &selection, actor).await?;
-                return Ok(ok(&AppList::new(&revoked)));
+                let revoke = async {
+                    let revoked = registry.revoke_apps(&name, &selection, actor).await?;
+                    Ok(AppList::new(&revoked))
+                };
+                return proven(fleet, wait, revoke).await;
             }
-            Resource::Disable(name) => registry.disable_user(&name, actor).await?,
+            Resource::Disable(name) => {
+                let wait = Wait::of_query(request.uri().query())?;
+                let disable = async {
+                    let disabled = registry.disable_user(&name, actor).await?;
+                    Ok(UserView::from(&disabled))
+                };
+                return proven(fleet, wait, disable).await;
+            }
             Resource::Enable(name) => registry.enable_user(&name, actor).await?,
             Resource::Password(name) => {
                 let body: PasswordBody = read(request).await?;

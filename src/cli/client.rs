@@ -9,9 +9,11 @@ use serde::de::DeserializeOwned;
 use super::manage::{Desk, all_pages, random_request, warn_without_server};
 use super::moment::parse_overlap;
 use super::output::{self, Format, say};
+use super::proof::{self, WaitArgument};
 use super::secret_argument::id;
 use super::{Cli, Failure, runtime};
-use crate::admin::{ClientView, CreatedClient, RotateClientBody, RotatedClientView};
+use crate::admin::{AdminClient, ClientView, CreatedClient, RotateClientBody, RotatedClientView};
+use crate::auth::KeyDesk;
 use crate::id::{AccountId, ClientId, RequestId};
 use crate::oauth::{NewClientRequest, RotateClientRequest, redirect_fault};
 use crate::scope::Scope;
@@ -48,6 +50,8 @@ pub(super) enum Command {
         /// Its id.
         #[arg(value_parser = id(ClientId::parse))]
         id: ClientId,
+        #[command(flatten)]
+        wait: WaitArgument,
     },
 }
 
@@ -112,7 +116,7 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
                 };
                 rotate(cli, &desk, id, request).await
             }
-            Command::Disable { id } => disable(cli, &desk, id).await,
+            Command::Disable { id, wait } => disable(cli, &desk, id, *wait).await,
         }
     })
 }
@@ -247,19 +251,19 @@ async fn rotate(
     say(format_args!("old secret ends:  {ends}"))
 }
 
-async fn disable(cli: &Cli, desk: &Desk, id: &ClientId) -> Result<(), Failure> {
-    let client = match desk {
-        Desk::Gateway(client) => client.disable_client(id).await?,
-        Desk::Store(desk) => {
-            let registry = Desk::registry(desk);
-            ClientView::from(&registry.disable_client(id, Desk::actor()).await?)
-        }
+async fn disable(cli: &Cli, desk: &Desk, id: &ClientId, wait: WaitArgument) -> Result<(), Failure> {
+    let on_gateway = async |client: &AdminClient| client.disable_client(id).await;
+    let on_store = async |desk: &KeyDesk| {
+        let registry = Desk::registry(desk);
+        Ok(ClientView::from(
+            &registry.disable_client(id, Desk::actor()).await?,
+        ))
     };
-    if cli.format == Format::Json {
-        return output::json(&client);
-    }
-    let since = client.disabled_at.as_deref().unwrap_or("now");
-    say(format_args!("{id} is disabled since {since}"))
+    let client = desk.prove(wait, on_gateway, on_store).await?;
+    proof::show(cli, &client, |client| {
+        let since = client.disabled_at.as_deref().unwrap_or("now");
+        say(format_args!("{id} is disabled since {since}"))
+    })
 }
 
 /// One of these words, as the API writes them.

@@ -12,9 +12,12 @@ use zeroize::Zeroizing;
 use super::manage::{Desk, all_pages, random_request};
 use super::moment::{parse_moment, parse_overlap};
 use super::output::{self, Format, say};
+use super::proof::{self, WaitArgument};
 use super::secret_argument::id;
 use super::{Cli, Failure, runtime};
-use crate::admin::{CreatedKey, KeyDetails, KeyView, NewKeyBody, RotateKeyBody, RotatedKeyView};
+use crate::admin::{
+    AdminClient, CreatedKey, KeyDetails, KeyView, NewKeyBody, RotateKeyBody, RotatedKeyView,
+};
 use crate::auth::{
     Import, ImportReport, KeyDesk, NewKeyRequest, RotateKeyRequest, parse_allowed_ip,
 };
@@ -53,12 +56,16 @@ pub(super) enum Command {
         /// Names the wish: given again, it shows the same secret and changes nothing.
         #[arg(long, value_parser = RequestId::parse)]
         request_id: Option<RequestId>,
+        #[command(flatten)]
+        wait: WaitArgument,
     },
     /// Revoke one key, at once and for good.
     Revoke {
         /// Its id.
         #[arg(value_parser = id(KeyId::parse))]
         id: KeyId,
+        #[command(flatten)]
+        wait: WaitArgument,
     },
     /// Take over the keys of a live API: one JSON object a line with the members key, account,
     /// name and scopes, and perhaps id, env, not_before, expires_at and allowed_ips.
@@ -114,14 +121,15 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
                 id,
                 overlap,
                 request_id,
+                wait,
             } => {
                 let request = RotateKeyRequest {
                     overlap: *overlap,
                     request: request_id.clone().unwrap_or_else(random_request),
                 };
-                rotate(cli, &desk, id, request).await
+                rotate(cli, &desk, id, request, *wait).await
             }
-            Command::Revoke { id } => revoke(cli, &desk, id).await,
+            Command::Revoke { id, wait } => revoke(cli, &desk, id, *wait).await,
             Command::Import { file } => import(cli, &desk, file).await,
         }
     })
@@ -231,19 +239,21 @@ async fn rotate(
     desk: &Desk,
     id: &KeyId,
     request: RotateKeyRequest,
+    wait: WaitArgument,
 ) -> Result<(), Failure> {
-    let rotated = match desk {
-        Desk::Gateway(client) => {
-            client
-                .rotate_key(id, &RotateKeyBody::from(&request))
-                .await?
-        }
-        Desk::Store(desk) => RotatedKeyView::from(desk.rotate(id, request, Desk::actor()).await?),
+    let body = RotateKeyBody::from(&request);
+    let on_gateway = async |client: &AdminClient| client.rotate_key(id, &body).await;
+    let on_store = async |desk: &KeyDesk| {
+        let rotated = desk.rotate(id, request, Desk::actor()).await?;
+        Ok(RotatedKeyView::from(rotated))
     };
-    if cli.format == Format::Json {
-        return output::json(&rotated);
-    }
-    say(format_args!("id:               {}", rotated.id))?;
+    let rotated = desk.prove(wait, on_gateway, on_store).await?;
+    proof::show(cli, &rotated, show_rotated)
+}
+
+fn show_rotated(rotated: &RotatedKeyView) -> Result<(), Failure> {
+    let id = &rotated.id;
+    say(format_args!("id:               {id}"))?;
     say(format_args!("key:              {}", rotated.key.expose()))?;
     say(format_args!(
         "old secret ends:  {}",
@@ -261,21 +271,19 @@ fn show_key(cli: &Cli, key: &KeyDetails) -> Result<(), Failure> {
     output::fields(key)
 }
 
-async fn revoke(cli: &Cli, desk: &Desk, id: &KeyId) -> Result<(), Failure> {
-    let key = match desk {
-        Desk::Gateway(client) => client.revoke_key(id).await?.key,
-        Desk::Store(desk) => match desk.revoke(id, Desk::actor()).await? {
-            RevokeKey::Revoked(record) | RevokeKey::AlreadyRevoked(record) => {
-                KeyView::from(&record)
-            }
-            RevokeKey::Unknown => return Err(anyhow::anyhow!("there is no key {id}").into()),
-        },
+async fn revoke(cli: &Cli, desk: &Desk, id: &KeyId, wait: WaitArgument) -> Result<(), Failure> {
+    let on_gateway = async |client: &AdminClient| Ok(client.revoke_key(id).await?.key);
+    let on_store = async |desk: &KeyDesk| match desk.revoke(id, Desk::actor()).await? {
+        RevokeKey::Revoked(record) | RevokeKey::AlreadyRevoked(record) => {
+            Ok(KeyView::from(&record))
+        }
+        RevokeKey::Unknown => Err(anyhow::anyhow!("there is no key {id}").into()),
     };
-    if cli.format == Format::Json {
-        return output::json(&key);
-    }
-    let since = key.revoked_at.as_deref().unwrap_or("now");
-    say(format_args!("{} is revoked since {since}", key.id))
+    let key = desk.prove(wait, on_gateway, on_store).await?;
+    proof::show(cli, &key, |key| {
+        let since = key.revoked_at.as_deref().unwrap_or("now");
+        say(format_args!("{} is revoked since {since}", key.id))
+    })
 }
 
 async fn import(cli: &Cli, desk: &Desk, file: &PathBuf) -> Result<(), Failure> {

@@ -9,10 +9,12 @@ mod check;
 mod client;
 mod dev;
 mod explain;
+mod fleet;
 mod key;
 mod manage;
 mod moment;
 mod output;
+mod proof;
 mod routes;
 mod schema;
 mod secret_argument;
@@ -46,8 +48,8 @@ const CONFIG: &str = "gateway.yaml";
 /// The end of `--help`.
 const ENVIRONMENT: &str = "\
 Environment:
-  PORTCULLIS_ADMIN        The running gateway that keys, clients, users, sessions, tokens and explain
-                          are asked of, in place of a configuration file: unix:PATH or IP:PORT
+  PORTCULLIS_ADMIN        The running gateway that keys, clients, users, sessions, tokens, fleet and
+                          explain are asked of, in place of a configuration file: unix:PATH or IP:PORT
   PORTCULLIS_ADMIN_TOKEN  Its admin token
   PORTCULLIS_LOG          What is logged: error, warn, info, debug, or a filter of tracing-subscriber";
 
@@ -99,6 +101,8 @@ enum Command {
     /// Check that nothing of an audit log was changed or removed.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// List the gateways that share the store: configuration, lease, last revocation seen.
+    Fleet,
     /// Print the JSON Schema of gateway.yaml.
     Schema,
     /// Make a local CA and a server certificate for trying things out.
@@ -141,6 +145,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::SigningKey(command) => signing_key::run(cli, command),
         Command::Token(command) => token::run(cli, command),
         Command::Audit(command) => audit::run(cli, command),
+        Command::Fleet => fleet::run(cli),
         Command::Schema => schema::run(cli),
         Command::Certs(arguments) => certs::run(cli, arguments),
     };

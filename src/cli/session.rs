@@ -4,9 +4,11 @@ use clap::Subcommand;
 
 use super::manage::{Desk, all_pages};
 use super::output::{self, Format, say};
+use super::proof::{self, WaitArgument};
 use super::secret_argument::id;
 use super::{Cli, Failure, runtime};
-use crate::admin::{EndedSessions, SessionSelection, SessionView};
+use crate::admin::{AdminClient, EndedSessions, SessionSelection, SessionView};
+use crate::auth::KeyDesk;
 use crate::id::{AccountId, KeyId, SessionId};
 use crate::store::{Cursor, SessionOwner};
 
@@ -28,9 +30,16 @@ pub(super) enum Command {
         /// Its id.
         #[arg(value_parser = id(SessionId::parse))]
         id: SessionId,
+        #[command(flatten)]
+        wait: WaitArgument,
     },
     /// End all sessions of an account, of a key, or of everyone.
-    EndAll(Whose),
+    EndAll {
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        wait: WaitArgument,
+    },
 }
 
 /// One of them.
@@ -56,13 +65,14 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
         let desk = Desk::open(cli).await?;
         match command {
             Command::List { account, key } => list(cli, &desk, selection(account, key)).await,
-            Command::End { id } => end(cli, &desk, id).await,
-            Command::EndAll(whose) => {
+            Command::End { id, wait } => end(cli, &desk, id, *wait).await,
+            Command::EndAll { whose, wait } => {
                 debug_assert!(
                     whose.everyone || whose.account.is_some() || whose.key.is_some(),
                     "clap demands one of them"
                 );
-                end_all(cli, &desk, selection(&whose.account, &whose.key)).await
+                let selection = selection(&whose.account, &whose.key);
+                end_all(cli, &desk, selection, *wait).await
             }
         }
     })
@@ -127,34 +137,35 @@ fn row(session: &SessionView) -> [String; 7] {
     ]
 }
 
-async fn end(cli: &Cli, desk: &Desk, id: &SessionId) -> Result<(), Failure> {
-    let session = match desk {
-        Desk::Gateway(client) => client.end_session(id).await?,
-        Desk::Store(desk) => {
-            let ended = desk.sessions().end(id, Desk::actor()).await?;
-            desk.sessions().settle().await;
-            SessionView::from(&ended)
-        }
+async fn end(cli: &Cli, desk: &Desk, id: &SessionId, wait: WaitArgument) -> Result<(), Failure> {
+    let on_gateway = async |client: &AdminClient| client.end_session(id).await;
+    let on_store = async |desk: &KeyDesk| {
+        let ended = desk.sessions().end(id, Desk::actor()).await?;
+        desk.sessions().settle().await;
+        Ok(SessionView::from(&ended))
     };
-    if cli.format == Format::Json {
-        return output::json(&session);
-    }
-    let since = session.ended_at.as_deref().unwrap_or("now");
-    say(format_args!("{} is ended since {since}", session.id))
+    let session = desk.prove(wait, on_gateway, on_store).await?;
+    proof::show(cli, &session, |session| {
+        let since = session.ended_at.as_deref().unwrap_or("now");
+        say(format_args!("{} is ended since {since}", session.id))
+    })
 }
 
-async fn end_all(cli: &Cli, desk: &Desk, selection: SessionSelection) -> Result<(), Failure> {
-    let ended = match desk {
-        Desk::Gateway(client) => client.end_sessions(&selection).await?,
-        Desk::Store(desk) => {
-            let desk = desk.sessions();
-            let ended = desk.end_all(&selection.into(), Desk::actor()).await?;
-            desk.settle().await;
-            EndedSessions { ended }
-        }
+async fn end_all(
+    cli: &Cli,
+    desk: &Desk,
+    selection: SessionSelection,
+    wait: WaitArgument,
+) -> Result<(), Failure> {
+    let owner = SessionOwner::from(selection.clone());
+    let on_gateway = async |client: &AdminClient| client.end_sessions(&selection).await;
+    let on_store = async |desk: &KeyDesk| {
+        let ended = desk.sessions().end_all(&owner, Desk::actor()).await?;
+        desk.sessions().settle().await;
+        Ok(EndedSessions { ended })
     };
-    if cli.format == Format::Json {
-        return output::json(&ended);
-    }
-    say(format_args!("sessions ended: {}", ended.ended.len()))
+    let ended = desk.prove(wait, on_gateway, on_store).await?;
+    proof::show(cli, &ended, |ended| {
+        say(format_args!("sessions ended: {}", ended.ended.len()))
+    })
 }

@@ -8,15 +8,16 @@ use clap::Subcommand;
 use tokio::runtime::Handle;
 
 use super::manage::Desk;
-use super::output::{self, Format, say};
+use super::output::say;
+use super::proof::{self, WaitArgument};
 use super::secret_argument::{hidden, id, read};
 use super::{Cli, Failure, runtime};
-use crate::admin::{RevokedShownView, RevokedTokensView, ShownTokenBody};
+use crate::admin::{AdminClient, RevokedShownView, RevokedTokensView, ShownTokenBody};
 use crate::auth::{
     AccessTokens, KeyDesk, OwnKeys, RevokeTokens, ShownKind, TokenName, TokenSelection,
 };
 use crate::clock::Clock;
-use crate::id::GrantId;
+use crate::id::{AccountId, GrantId};
 use crate::observe::Metrics;
 use crate::secret::Secret;
 
@@ -25,15 +26,18 @@ use crate::secret::Secret;
 pub(super) enum Command {
     /// Refuse tokens from now on, on every gateway.
     ///
-    /// With a subject or a client of the gateway's own server go its grants, with their refresh
-    /// tokens. Tokens issued later work again: disable the user or the client to keep them out.
+    /// With a subject, a client or an account go its grants at the gateway's own server, with their
+    /// refresh tokens. Tokens issued later work again: disable the user or the client to keep them
+    /// out.
     Revoke {
         #[command(flatten)]
         which: Which,
         /// Whose tokens they are. Needed where an issuer has `revocation: none`, whose tokens
         /// cannot be revoked.
-        #[arg(long, conflicts_with_all = ["grant", "token"])]
+        #[arg(long, conflicts_with_all = ["account", "grant", "token"])]
         issuer: Option<String>,
+        #[command(flatten)]
+        wait: WaitArgument,
     },
 }
 
@@ -59,13 +63,25 @@ pub(super) struct Which {
     /// All of a grant, for good: grant_…, as `user apps NAME` lists them.
     #[arg(long, value_parser = id(GrantId::parse))]
     grant: Option<GrantId>,
+    /// Everything of an account up to now: its keys are revoked for good, its sessions and grants
+    /// ended, its tokens refused, whoever issued them. What is made for it in the minute after is
+    /// refused too, since clocks differ.
+    #[arg(long, value_parser = id(AccountId::parse))]
+    account: Option<AccountId>,
+    /// All of the issuer that --issuer names, up to now; of the gateway's own server with all grants.
+    #[arg(long, requires = "issuer")]
+    all: bool,
 }
 
 pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
-    let Command::Revoke { which, issuer } = command;
+    let Command::Revoke {
+        which,
+        issuer,
+        wait,
+    } = command;
     if let Some(token) = &which.token {
         let token = read(token)?;
-        return runtime()?.block_on(revoke_shown(cli, token));
+        return runtime()?.block_on(revoke_shown(cli, token, *wait));
     }
     let wish = RevokeTokens {
         tokens: which.selection().ok_or(NoSelection)?,
@@ -73,13 +89,13 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
     };
     runtime()?.block_on(async {
         let desk = Desk::open(cli).await?;
-        revoke(cli, &desk, &wish).await
+        revoke(cli, &desk, &wish, *wait).await
     })
 }
 
 /// clap demands one of them before this can be.
 #[derive(Debug, thiserror::Error)]
-#[error("one of TOKEN, --jti, --subject, --client and --grant is needed")]
+#[error("one of TOKEN, --jti, --subject, --client, --grant, --account and --all is needed")]
 struct NoSelection;
 
 impl Which {
@@ -88,26 +104,39 @@ impl Which {
         jti.or_else(|| self.subject.clone().map(TokenSelection::Subject))
             .or_else(|| self.client.clone().map(TokenSelection::Client))
             .or_else(|| self.grant.map(TokenSelection::Grant))
+            .or_else(|| self.account.clone().map(TokenSelection::Account))
+            .or_else(|| self.all.then_some(TokenSelection::All))
     }
 }
 
-async fn revoke(cli: &Cli, desk: &Desk, wish: &RevokeTokens) -> Result<(), Failure> {
-    let revoked = match desk {
-        Desk::Gateway(client) => client.revoke_tokens(wish).await?,
-        Desk::Store(desk) => {
-            let revoked = desk.tokens().revoke(wish, Desk::actor()).await?;
-            RevokedTokensView::from(revoked)
-        }
+async fn revoke(
+    cli: &Cli,
+    desk: &Desk,
+    wish: &RevokeTokens,
+    wait: WaitArgument,
+) -> Result<(), Failure> {
+    let on_gateway = async |client: &AdminClient| client.revoke_tokens(wish).await;
+    let on_store = async |desk: &KeyDesk| {
+        let revoked = desk.tokens().revoke(wish, Desk::actor()).await?;
+        Ok(RevokedTokensView::from(revoked))
     };
-    if cli.format == Format::Json {
-        return output::json(&revoked);
-    }
+    let revoked = desk.prove(wait, on_gateway, on_store).await?;
+    proof::show(cli, &revoked, |revoked| in_words(wish, revoked))
+}
+
+fn in_words(wish: &RevokeTokens, revoked: &RevokedTokensView) -> Result<(), Failure> {
     let ended = revoked.grants_ended.len();
     say(format_args!(
         "refused since {}; grants ended: {ended}",
         revoked.revoked_at
     ))?;
     match &wish.tokens {
+        TokenSelection::Account(_) => say(format_args!(
+            "keys revoked: {}; sessions ended: {}; what is issued from {} on works again",
+            revoked.keys_revoked.len(),
+            revoked.sessions_ended.len(),
+            revoked.issued_before.as_deref().unwrap_or("now"),
+        )),
         TokenSelection::Client(_) | TokenSelection::Subject(_) if ended == 0 => say(
             "no grant of it is known here; its tokens issued up to now are refused all the same",
         ),
@@ -115,22 +144,26 @@ async fn revoke(cli: &Cli, desk: &Desk, wish: &RevokeTokens) -> Result<(), Failu
     }
 }
 
-async fn revoke_shown(cli: &Cli, token: Secret) -> Result<(), Failure> {
-    let revoked = match Desk::open(cli).await? {
-        Desk::Gateway(client) => client.revoke_shown(&ShownTokenBody { token }).await?,
-        Desk::Store(desk) if desk.is_access_token(&token) => {
-            let verified = verifier(cli, &desk).await?.verify(token.expose()).await;
-            let revoked = desk.revoke_access_token(verified, Desk::actor()).await?;
-            RevokedShownView::from(revoked)
-        }
-        Desk::Store(desk) => {
-            let revoked = desk.revoke_shown(&token, Desk::actor()).await?;
-            RevokedShownView::from(revoked)
-        }
+async fn revoke_shown(cli: &Cli, token: Secret, wait: WaitArgument) -> Result<(), Failure> {
+    let shown = ShownTokenBody { token };
+    let on_gateway = async |client: &AdminClient| client.revoke_shown(&shown).await;
+    let on_store = async |desk: &KeyDesk| {
+        let token = &shown.token;
+        let revoked = match desk.is_access_token(token) {
+            true => {
+                let verified = verifier(cli, desk).await?.verify(token.expose()).await;
+                desk.revoke_access_token(verified, Desk::actor()).await?
+            }
+            false => desk.revoke_shown(token, Desk::actor()).await?,
+        };
+        Ok(RevokedShownView::from(revoked))
     };
-    if cli.format == Format::Json {
-        return output::json(&revoked);
-    }
+    let desk = Desk::open(cli).await?;
+    let revoked = desk.prove(wait, on_gateway, on_store).await?;
+    proof::show(cli, &revoked, shown_in_words)
+}
+
+fn shown_in_words(revoked: &RevokedShownView) -> Result<(), Failure> {
     let (id, since) = (&revoked.id, &revoked.revoked_at);
     match revoked.kind {
         ShownKind::AccessToken => say(format_args!("access token {id}: refused since {since}")),

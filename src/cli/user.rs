@@ -12,9 +12,11 @@ use zeroize::Zeroizing;
 
 use super::manage::{Desk, all_pages, warn_without_server};
 use super::output::{self, Format, say};
+use super::proof::{self, WaitArgument};
 use super::secret_argument::id;
 use super::{Cli, Failure, runtime};
-use crate::admin::{AppList, AppView, NewUserBody, PasswordBody, UserView};
+use crate::admin::{AdminClient, AppList, AppView, NewUserBody, PasswordBody, UserView};
+use crate::auth::KeyDesk;
 use crate::id::{AccountId, ClientId, LoginName};
 use crate::oauth::{AppSelection, NewUserRequest};
 use crate::scope::Scope;
@@ -47,6 +49,8 @@ pub(super) enum Command {
         /// What the user logs in with.
         #[arg(value_parser = LoginName::parse)]
         name: LoginName,
+        #[command(flatten)]
+        wait: WaitArgument,
     },
     /// Let a disabled user log in again. What was ended stays so.
     Enable {
@@ -68,6 +72,8 @@ pub(super) enum Command {
         name: LoginName,
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        wait: WaitArgument,
     },
 }
 
@@ -130,11 +136,11 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
             }
             Command::List => list(cli, &desk().await?).await,
             Command::Show { name } => show(cli, &desk().await?, name).await,
-            Command::Disable { name } => disable(cli, &desk().await?, name).await,
+            Command::Disable { name, wait } => disable(cli, &desk().await?, name, *wait).await,
             Command::Enable { name } => enable(cli, &desk().await?, name).await,
             Command::Apps { name } => apps(cli, &desk().await?, name).await,
-            Command::RevokeApp { name, which } => {
-                revoke_app(cli, &desk().await?, name, &which.selection()).await
+            Command::RevokeApp { name, which, wait } => {
+                revoke_app(cli, &desk().await?, name, &which.selection(), *wait).await
             }
         }
     })
@@ -281,19 +287,24 @@ async fn show(cli: &Cli, desk: &Desk, name: &LoginName) -> Result<(), Failure> {
     }
 }
 
-async fn disable(cli: &Cli, desk: &Desk, name: &LoginName) -> Result<(), Failure> {
-    let user = match desk {
-        Desk::Gateway(client) => client.disable_user(name).await?,
-        Desk::Store(desk) => {
-            let registry = Desk::registry(desk);
-            UserView::from(&registry.disable_user(name, Desk::actor()).await?)
-        }
+async fn disable(
+    cli: &Cli,
+    desk: &Desk,
+    name: &LoginName,
+    wait: WaitArgument,
+) -> Result<(), Failure> {
+    let on_gateway = async |client: &AdminClient| client.disable_user(name).await;
+    let on_store = async |desk: &KeyDesk| {
+        let registry = Desk::registry(desk);
+        Ok(UserView::from(
+            &registry.disable_user(name, Desk::actor()).await?,
+        ))
     };
-    if cli.format == Format::Json {
-        return output::json(&user);
-    }
-    let since = user.disabled_at.as_deref().unwrap_or("now");
-    say(format_args!("{name} is disabled since {since}"))
+    let user = desk.prove(wait, on_gateway, on_store).await?;
+    proof::show(cli, &user, |user| {
+        let since = user.disabled_at.as_deref().unwrap_or("now");
+        say(format_args!("{name} is disabled since {since}"))
+    })
 }
 
 async fn enable(cli: &Cli, desk: &Desk, name: &LoginName) -> Result<(), Failure> {
@@ -342,16 +353,19 @@ async fn revoke_app(
     desk: &Desk,
     name: &LoginName,
     selection: &AppSelection,
+    wait: WaitArgument,
 ) -> Result<(), Failure> {
-    let list = match desk {
-        Desk::Gateway(client) => client.revoke_apps(name, selection).await?,
-        Desk::Store(desk) => {
-            let registry = Desk::registry(desk);
-            AppList::new(&registry.revoke_apps(name, selection, Desk::actor()).await?)
-        }
+    let on_gateway = async |client: &AdminClient| client.revoke_apps(name, selection).await;
+    let on_store = async |desk: &KeyDesk| {
+        let registry = Desk::registry(desk);
+        let revoked = registry.revoke_apps(name, selection, Desk::actor()).await?;
+        Ok(AppList::new(&revoked))
     };
-    if cli.format == Format::Json {
-        return output::json(&list.apps);
+    let list = desk.prove(wait, on_gateway, on_store).await?;
+    if cli.format == Format::Json && list.proof.is_none() {
+        return output::json(&list.answer.apps);
     }
-    say(format_args!("apps revoked: {}", list.apps.len()))
+    proof::show(cli, &list, |list| {
+        say(format_args!("apps revoked: {}", list.apps.len()))
+    })
 }

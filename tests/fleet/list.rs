@@ -1,0 +1,176 @@
+//! `portcullis fleet`: who is there, and how they differ.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::house::{Fleet, Run, ask, listed, text};
+use crate::redis_server::eventually;
+
+#[test]
+fn each_gateway_shows_with_its_configuration_and_lease_until_it_is_stopped() {
+    let mut fleet = Fleet::start(2);
+    let (id, _) = fleet.key("acct_1");
+    fleet
+        .run(&["key", "revoke", &id, "--wait", "20s"])
+        .succeeds();
+    let list = fleet.list();
+    assert_eq!(
+        (&list["configs_differ"], &list["list_lost_seconds"]),
+        (&Value::Bool(false), &Value::Null)
+    );
+    let instances = list["instances"].as_array().expect("a list");
+    assert_eq!(instances.len(), 2);
+    for instance in instances {
+        assert_eq!(instance["state"], "live");
+        assert_eq!(instance["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(instance["config"], instances[0]["config"]);
+        assert_eq!(instance["stale_seconds"], 40.0);
+        assert!(
+            instance["lease_age_seconds"]
+                .as_f64()
+                .is_some_and(|age| age < 20.0)
+        );
+        assert!(instance["last_revocation"].is_string(), "{instance}");
+        assert!(instance["started_at"].is_string() && instance["reported_at"].is_string());
+    }
+    let (status, told) = ask(
+        &fleet.gateways[1].path("admin.sock"),
+        "GET",
+        "/v1/fleet",
+        "",
+    );
+    assert_eq!((status, listed(&told)), (200, listed(&list)));
+    let (status, _) = ask(
+        &fleet.gateways[1].path("admin.sock"),
+        "POST",
+        "/v1/fleet",
+        "",
+    );
+    assert_eq!(status, 405);
+    let table = fleet.run_on_store(&["fleet"]).succeeds().stdout();
+    let heading = "INSTANCE             NAME";
+    assert!(
+        table.starts_with(heading) && table.lines().count() == 3,
+        "{table}"
+    );
+    for gateway in &fleet.gateways {
+        let row = format!("{}  {}  ", gateway.instance, gateway.name(&list));
+        assert!(table.contains(&row), "{table}");
+    }
+
+    let mut stopped = fleet.gateways.pop().expect("the second");
+    stopped.signal(Signal::TERM);
+    assert!(stopped.ends_well());
+    let only = fleet.gateways[0].instance.clone();
+    assert_eq!(listed(&fleet.list()), [(only, "live".into())]);
+}
+
+#[test]
+fn a_gateway_that_was_killed_or_hangs_is_silent_and_one_that_comes_back_is_live() {
+    let mut fleet = Fleet::start(3);
+    let killed = fleet.gateways.remove(1);
+    let instance = killed.instance.clone();
+    drop(killed);
+    let (first, third) = (&fleet.gateways[0], &fleet.gateways[1]);
+    third.pause();
+    fleet.await_states(&[
+        (&first.instance, "live"),
+        (&third.instance, "silent"),
+        (&instance, "silent"),
+    ]);
+    let table = fleet.run(&["fleet"]).succeeds().stdout();
+    assert_eq!(table.matches("silent since 20").count(), 2, "{table}");
+    third.signal(Signal::CONT);
+    fleet.await_states(&[
+        (&first.instance, "live"),
+        (&third.instance, "live"),
+        (&instance, "silent"),
+    ]);
+}
+
+#[test]
+fn configurations_that_differ_are_marked() {
+    let fleet = Fleet::start(3);
+    let other = &fleet.gateways[2];
+    let path = other.path("gateway.yaml");
+    let config = fs::read_to_string(&path).expect("readable");
+    fs::write(&path, format!("{config}# another\n")).expect("written");
+    other.signal(Signal::HUP);
+    let list = eventually("the other configuration is live", || {
+        let list = fleet.list();
+        (list["configs_differ"] == true).then_some(list)
+    });
+    let digest = |instance: &str| {
+        let instances = list["instances"].as_array().expect("a list").iter();
+        let mut found = instances.filter(|each| each["instance"] == instance);
+        text(&found.next().expect("listed")["config"])
+    };
+    let (one, two) = (digest(&fleet.gateways[0].instance), digest(&other.instance));
+    assert_ne!(one, two);
+    let table = fleet.run(&["fleet"]).succeeds().stdout();
+    let row = table.lines().find(|line| line.starts_with(&other.instance));
+    assert!(
+        row.is_some_and(|row| row.contains(&format!("{} *  ", &two[..12]))),
+        "{table}"
+    );
+    assert_eq!(
+        table.matches('*').count(),
+        2,
+        "the one, and the word on it: {table}"
+    );
+    assert!(
+        table.contains("* another configuration than most have"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_store_without_a_gateway_says_so_and_nobody_is_waited_for() {
+    let fleet = Fleet::start(0);
+    let none = "no gateway is running on this store\n";
+    assert_eq!(fleet.run_on_store(&["fleet"]).succeeds().stdout(), none);
+    let folder = tempfile::tempdir().expect("a folder");
+    Run::of(folder.path(), &["certs"], "").succeeds();
+    let pepper = folder.path().join("pepper");
+    fs::write(&pepper, "0123456789abcdefghijklmnopqrstuvwxyz").expect("written");
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(&pepper, fs::Permissions::from_mode(0o600)).expect("set");
+    let config = "listen: { https: 127.0.0.1:0, metrics: off, admin: off }\n\
+        tls: { certificates: [{ cert: certs/gateway.pem, key: certs/gateway-key.pem }] }\n\
+        store: { embedded: data/keys.redb }\n\
+        credentials: { realm: osir, prefix: osir, pepper: { file: pepper } }\n\
+        audit_log: data/audit.jsonl\nscopes: { domains:read: View domains }\n\
+        upstreams: { domains: { endpoints: [http://127.0.0.1:9] } }\n\
+        routes: [{ name: r, prefix: /v1, methods: [GET], access: { scopes: [domains:read] }, upstream: domains }]\n";
+    fs::write(folder.path().join("gateway.yaml"), config).expect("written");
+    let create = [
+        "key",
+        "create",
+        "--account",
+        "a",
+        "--name",
+        "n",
+        "--scope",
+        "domains:read",
+    ];
+    let made = Run::of(
+        folder.path(),
+        &[&create[..], &["--format", "json"]].concat(),
+        "",
+    );
+    let id = text(&made.succeeds().json()["id"]);
+    let run = Run::of(folder.path(), &["key", "revoke", &id, "--wait", "5s"], "").succeeds();
+    assert!(run.stdout().ends_with(none), "{run:?}");
+    let again = ["key", "revoke", &id, "--wait", "5s", "--format", "json"];
+    let answer = Run::of(folder.path(), &again, "").succeeds().json();
+    assert_eq!(
+        (&answer["confirmations"], &answer["complete"]),
+        (&Value::Array(Vec::new()), &Value::Bool(true))
+    );
+    assert_eq!(
+        Run::of(folder.path(), &["fleet"], "").succeeds().stdout(),
+        none
+    );
+}
