@@ -65,6 +65,27 @@ fn the_metrics_page_has_every_metric() {
 }
 
 #[test]
+fn the_alerts_are_on_metrics_that_there_are() {
+    let page = fs::read_to_string("docs/metrics-and-logs.md").expect("the page");
+    let rules = fs::read_to_string("deploy/alerts.yml").expect("the rules");
+    let expressions = rules.lines().filter(|line| line.contains("expr:"));
+    let mut names = Vec::new();
+    for word in expressions.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
+    {
+        if word.starts_with("portcullis_") {
+            names.push(word.trim_end_matches("_bucket"));
+        }
+    }
+    assert!(names.len() >= 3, "{names:?}");
+    for name in names {
+        assert!(
+            page.contains(&format!("`{name}`")),
+            "{name} is not on the page"
+        );
+    }
+}
+
+#[test]
 fn links_between_pages_lead_somewhere() {
     for page in [
         "README.md",

@@ -14,17 +14,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{Gauge, Histogram};
+use prometheus::Gauge;
 use tokio::time::{sleep, timeout};
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::observe::Metrics;
 use crate::secret::{Digest, random_bytes};
 use crate::store::{Denial, Event, Follow, Position, Store, StoreError};
 
 use super::api_key::Key;
 use super::cache::RecordCache;
-use super::fleet::{Presence, newest};
+use super::fleet::{News, Presence};
 use super::revocation::Revocation;
 use super::session::Session;
 use super::sight::SightWriter;
@@ -41,7 +41,6 @@ struct Log {
     revocation: Arc<Revocation>,
     caches: Caches,
     clock: Clock,
-    propagation: Histogram,
     lease_age: Gauge,
     presence: Presence,
 }
@@ -103,7 +102,6 @@ impl Follower {
             revocation,
             caches,
             clock,
-            propagation: metrics.revocation_propagation.clone(),
             lease_age: metrics.revocation_lease_age.clone(),
             presence: Presence::alone(),
         };
@@ -162,12 +160,12 @@ impl Log {
     async fn read_list(&self) -> Result<Position, Lost> {
         let asked = self.presence.ask();
         let denials = within(self.store.denials()).await?;
-        let newest = newest(&denials.entries);
+        let news = News::of_list(&denials.entries);
         self.revocation.deny(denials.entries, self.clock.now());
         // Whatever was loaded before the position was taken may have changed unseen.
         self.caches.flush();
         self.presence
-            .applied(asked, &denials.position, newest, &self.revocation);
+            .applied(asked, &denials.position, news, &self.revocation);
         Ok(denials.position)
     }
 
@@ -175,9 +173,9 @@ impl Log {
         let asked = self.presence.ask();
         match within(self.store.follow(position, WAIT)).await? {
             Follow::Events { position, events } => {
-                let newest = self.apply(events).await;
+                let news = self.apply(events).await;
                 self.presence
-                    .applied(asked, &position, newest, &self.revocation);
+                    .applied(asked, &position, news, &self.revocation);
                 Ok(position)
             }
             Follow::Gap => {
@@ -188,8 +186,8 @@ impl Log {
     }
 
     /// Denials first and together: each change of the list copies it. They drop nothing from the
-    /// cache, since the list is asked on every use. Gives the time of the newest.
-    async fn apply(&self, events: Vec<Event>) -> Option<Timestamp> {
+    /// cache, since the list is asked on every use. Gives the news of them.
+    async fn apply(&self, events: Vec<Event>) -> News {
         let now = self.clock.now();
         let mut published = Vec::new();
         let mut denials: Vec<Denial> = Vec::new();
@@ -199,16 +197,12 @@ impl Log {
                 Event::Publish(digest) => published.push(digest),
             }
         }
-        for denial in &denials {
-            let delay = now.since(denial.at);
-            self.propagation.observe(delay.as_secs_f64());
-        }
-        let newest = newest(&denials);
+        let news = News::of_log(&denials);
         self.revocation.deny(denials, now);
         for digest in published {
             self.caches.forget(&digest).await;
         }
-        newest
+        news
     }
 
     fn show_lease(&self) {

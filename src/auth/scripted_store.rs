@@ -17,6 +17,9 @@ use crate::store::{
     Shelf, StoreError,
 };
 
+/// How old each entry of the log is when it is reported as read.
+pub(super) const BEHIND: Duration = Duration::from_millis(3);
+
 /// How a kind of call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
@@ -289,7 +292,7 @@ impl EventStore for ScriptedStore {
 
 #[async_trait::async_trait]
 impl FleetStore for ScriptedStore {
-    async fn report(&self, report: InstanceReport) -> Result<(), StoreError> {
+    async fn report(&self, report: InstanceReport) -> Result<Option<Duration>, StoreError> {
         in_mood(&self.reports).await?;
         let mut state = self.state();
         state.report_count += 1;
@@ -297,8 +300,9 @@ impl FleetStore for ScriptedStore {
             state.fleet_lost = Some(Instant::now());
         }
         let id = report.id.clone();
+        let behind = report.confirmed.is_some().then_some(BEHIND);
         state.fleet.insert(id, (report, Instant::now()));
-        Ok(())
+        Ok(behind)
     }
 
     async fn fleet(&self) -> Result<Fleet, StoreError> {

@@ -3,8 +3,9 @@
 //!
 //! Not here: what clients revoke themselves (RFC 7009), and whether a denial hits a token
 //! ([`super::revocation`]). Invariants: tokens that pass to their `exp` whatever is denied are
-//! refused here, never denied in vain; with a subject, a client or our own issuer go its grants, so that no refresh
-//! token brings back what was revoked; every revocation leaves an audit line.
+//! refused here, never denied in vain; with a subject, a client, an account or our own issuer go its
+//! grants, so that no refresh token brings back what was revoked; every revocation leaves an audit
+//! line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +17,15 @@ use crate::id::{
     AccountId, ClientId, CredentialId, GrantId, KeyId, LoginName, SessionId, SubjectId,
 };
 use crate::observe::{Actor, AuditAction, AuditEvent, AuditLog, AuditOutcome};
-use crate::store::{
-    Denial, DenialKind, GrantOwner, GrantStanding, RevocationReason, RevokeGrant, Store, StoreError,
-};
+use crate::store::{DenialKind, GrantStanding, RevocationReason, RevokeGrant, Store, StoreError};
 
 use super::IssuerSettings;
 use issuer::{is_own, subject, whose};
+use verdict::{Grants, Verdict, verdict};
 
 mod account;
 mod issuer;
+mod verdict;
 
 /// Revokes access tokens on one store.
 pub struct TokenDesk {
@@ -141,27 +142,6 @@ pub enum TokenError {
 const LEAST_SKEW: Duration = Duration::from_secs(60);
 /// How long a change waits for its audit line to reach the disk.
 const AUDIT_WAIT: Duration = Duration::from_secs(2);
-
-/// What a wish comes to.
-struct Verdict {
-    denials: Vec<Denial>,
-    /// Whose grants go too.
-    grants: Grants,
-}
-
-/// Whose grants go with what is denied.
-#[derive(Debug, PartialEq, Eq)]
-enum Grants {
-    All,
-    Nobodys,
-    Of(GrantOwner),
-}
-
-impl From<Option<GrantOwner>> for Grants {
-    fn from(owner: Option<GrantOwner>) -> Grants {
-        owner.map_or(Grants::Nobodys, Grants::Of)
-    }
-}
 
 impl RevokedTokens {
     fn at(at: Timestamp) -> RevokedTokens {
@@ -342,67 +322,6 @@ impl std::fmt::Debug for TokenDesk {
     }
 }
 
-fn verdict(
-    wish: &RevokeTokens,
-    issuers: &[IssuerSettings],
-    at: Timestamp,
-) -> Result<Verdict, TokenProblem> {
-    let issuer = wish.issuer.as_deref();
-    let denial = |kind, id: &str| Denial {
-        kind,
-        id: id.into(),
-        at,
-    };
-    Ok(match &wish.tokens {
-        TokenSelection::Account(id) => Verdict {
-            denials: vec![denial(DenialKind::Account, id.as_str())],
-            grants: Grants::Nobodys,
-        },
-        TokenSelection::All => {
-            let issuer = issuer.ok_or(TokenProblem::AllOfIssuer)?;
-            let is_ours = whose(issuers, Some(issuer))?.is_some_and(is_own);
-            Verdict {
-                denials: vec![denial(DenialKind::Issuer, issuer)],
-                grants: match is_ours {
-                    true => Grants::All,
-                    false => Grants::Nobodys,
-                },
-            }
-        }
-        TokenSelection::Client(name) => {
-            let is_ours = whose(issuers, issuer)?.is_none_or(is_own);
-            let id = ClientId::parse(&name.0).ok().filter(|_| is_ours);
-            Verdict {
-                denials: vec![denial(DenialKind::Client, &name.0)],
-                grants: id.map(GrantOwner::Client).into(),
-            }
-        }
-        TokenSelection::Jti(name) => {
-            whose(issuers, issuer)?;
-            Verdict {
-                denials: vec![denial(DenialKind::Jti, &name.0)],
-                grants: Grants::Nobodys,
-            }
-        }
-        TokenSelection::Subject(name) => {
-            let (issuer, own) = subject(issuers, issuer, &name.0)?;
-            let mut denials = vec![format!("{}|{own}", issuer.issuer)];
-            // What users of our own are denied by, when they are disabled.
-            let id = SubjectId::parse(own).ok().filter(|_| is_own(issuer));
-            denials.extend(id.as_ref().map(SubjectId::to_string));
-            let denials = denials.iter().map(|id| denial(DenialKind::Subject, id));
-            Verdict {
-                denials: denials.collect(),
-                grants: id.map(GrantOwner::Subject).into(),
-            }
-        }
-        TokenSelection::Grant(id) => Verdict {
-            denials: vec![denial(DenialKind::Grant, id.family().as_str())],
-            grants: Grants::Nobodys,
-        },
-    })
-}
-
 fn event(wish: &RevokeTokens, actor: Actor, revoked: &RevokedTokens) -> AuditEvent {
     let (kind, id) = match &wish.tokens {
         TokenSelection::Account(id) => (DenialKind::Account, id.to_string()),
@@ -431,6 +350,7 @@ mod tests {
     use std::path::PathBuf;
 
     use crate::auth::{SignatureAlgorithm, TokenType};
+    use crate::store::Denial;
 
     use super::*;
     use crate::auth::{IssuerRevocation, JwksSource};

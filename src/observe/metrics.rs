@@ -30,8 +30,8 @@ pub struct Metrics {
     pub credential_cache: IntCounterVec,
     /// `portcullis_store_operation_duration_seconds`.
     pub store_operation_duration: Histogram,
-    /// `portcullis_revocation_propagation_seconds`: from a denial's time to this instance
-    /// having applied it.
+    /// `portcullis_revocation_propagation_seconds`: from a revocation's being written to the store's
+    /// having heard that this instance has applied it.
     pub revocation_propagation: Histogram,
     /// `portcullis_revocation_lease_age_seconds`: since the log was last confirmed.
     pub revocation_lease_age: prometheus::Gauge,
@@ -168,7 +168,7 @@ impl Metrics {
             credential_cache: families.counters("credential_cache_total", "Look-ups in the credential caches.", &["cache", "outcome"]),
             store_operations: families.counters("store_operations_total", "Calls to the store.", &["op", "outcome"]),
             store_operation_duration: families.histogram("store_operation_duration_seconds", "How long the store took to answer."),
-            revocation_propagation: families.histogram("revocation_propagation_seconds", "From a revocation to its being applied here."),
+            revocation_propagation: families.histogram("revocation_propagation_seconds", "From a revocation's being written to its being confirmed by this instance."),
             revocation_lease_age: families.gauge("revocation_lease_age_seconds", "Since the revocation log was last confirmed."),
             fleet_report_failures: families.counter("fleet_report_failures_total", "Reports of this instance that the store did not take."),
             fleet_report_age: families.gauge("fleet_report_age_seconds", "Since the store last took a report of this instance, where it does not."),

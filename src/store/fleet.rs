@@ -96,8 +96,9 @@ pub enum FleetReach {
 /// The verbs on instances.
 #[async_trait::async_trait]
 pub trait FleetStore: Send + Sync + 'static {
-    /// Lists an instance, in the place of what it reported before.
-    async fn report(&self, report: InstanceReport) -> Result<(), StoreError>;
+    /// Lists an instance, in the place of what it reported before. Answers how long ago the entry was
+    /// written that it names, by the store's own clock, where the log has it and it has a time.
+    async fn report(&self, report: InstanceReport) -> Result<Option<Duration>, StoreError>;
 
     /// The instances that are listed. Works also where the store takes no writes.
     async fn fleet(&self) -> Result<Fleet, StoreError>;

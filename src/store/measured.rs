@@ -116,7 +116,7 @@ measured! {
         rehash_key(id: &KeyId, old: &Digest, new: &Digest) -> Rehash;
     }
     FleetStore {
-        report(report: InstanceReport) -> ();
+        report(report: InstanceReport) -> Option<Duration>;
         fleet() -> Fleet;
         leave(id: &InstanceId) -> ();
     }

@@ -85,7 +85,7 @@ impl EventStore for BrokenStore {
 
 #[async_trait::async_trait]
 impl FleetStore for BrokenStore {
-    async fn report(&self, _: InstanceReport) -> Result<(), StoreError> {
+    async fn report(&self, _: InstanceReport) -> Result<Option<Duration>, StoreError> {
         broken()
     }
 

@@ -101,7 +101,7 @@ fn everything_of_an_account_is_refused_at_once_and_for_good() {
         assert_eq!(fleet.verdicts(credential), [200; 2], "{credential}");
     }
     assert_eq!(confirmed(&answer).len(), 2, "{answer}");
-    let mut keys = vec![one.clone(), two.clone()];
+    let mut keys = vec![one, two];
     keys.sort();
     assert_eq!(ids(&answer["keys_revoked"]), keys);
     assert_eq!(ids(&answer["sessions_ended"]), [session]);

@@ -140,8 +140,10 @@ async fn a_place_that_the_log_does_not_have_is_not_listed_as_read() {
     let store = open(&server);
     let end = store.log_end().await.expect("it answers");
     let mut told = report("gw_1");
+    assert_eq!(store.report(told.clone()).await.expect("it answers"), None);
     told.confirmed = Some(end);
-    store.report(told.clone()).await.expect("it answers");
+    let behind = store.report(told.clone()).await.expect("it answers");
+    assert!(behind.is_some_and(|behind| behind < PATIENCE), "{behind:?}");
     assert_eq!(reports(&store).await, [told.clone()]);
     // As a replica that took over without the last entries, and as one that lost all.
     for lose in [&["DEL", "pc:{rev}:log"][..], &["FLUSHALL"]] {

@@ -17,7 +17,7 @@ mod fleet_desk;
 mod proof;
 
 pub use fleet_desk::{FleetDesk, FleetOverview, InstanceStanding, InstanceState};
+pub(super) use presence::News;
 pub use presence::Presence;
-pub(super) use presence::newest;
 pub use proof::{Begun, Confirmation, ConfirmationOutcome, Doubt, Proof};
 pub use reporter::{Announcement, Reporter, ReporterParts};

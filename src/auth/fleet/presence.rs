@@ -32,6 +32,33 @@ pub(super) struct Progress {
     pub(super) confirmed: Option<Position>,
     /// The time of the newest revocation among it.
     pub(super) last_revocation: Option<Timestamp>,
+    /// How many revocations were read from the log, those of the list not among them.
+    pub(super) heard: u64,
+}
+
+/// The revocations that an answer of the log brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::auth) struct News {
+    newest: Option<Timestamp>,
+    heard: u64,
+}
+
+impl News {
+    /// Those of the whole list, which are older than the question.
+    pub(in crate::auth) fn of_list(denials: &[Denial]) -> News {
+        News {
+            newest: denials.iter().map(|denial| denial.at).max(),
+            heard: 0,
+        }
+    }
+
+    /// Those that were waited for.
+    pub(in crate::auth) fn of_log(denials: &[Denial]) -> News {
+        News {
+            heard: u64::try_from(denials.len()).unwrap_or(u64::MAX),
+            ..News::of_list(denials)
+        }
+    }
 }
 
 /// A question to the log, by when it was asked.
@@ -74,17 +101,17 @@ impl Presence {
         }
     }
 
-    /// All up to `position` is applied, with these denials in it: tells whoever reports it, and
+    /// All up to `position` is applied, with this news in it: tells whoever reports it, and
     /// confirms the lease up to when the log was asked.
     pub(in crate::auth) fn applied(
         &self,
         asked: Asked,
         position: &Position,
-        newest: Option<Timestamp>,
+        news: News,
         revocation: &Revocation,
     ) {
         if let Some(member) = &self.0 {
-            member.tell(position, newest);
+            member.tell(position, news);
         }
         if asked.may_confirm {
             revocation.confirm(asked.at);
@@ -93,21 +120,15 @@ impl Presence {
 }
 
 impl Member {
-    fn tell(&self, position: &Position, newest: Option<Timestamp>) {
+    fn tell(&self, position: &Position, news: News) {
         self.progress.send_if_modified(|progress| {
             let is_new = progress.confirmed.as_ref() != Some(position);
             if is_new {
                 progress.confirmed = Some(position.clone());
             }
-            progress.last_revocation = progress.last_revocation.max(newest);
+            progress.last_revocation = progress.last_revocation.max(news.newest);
+            progress.heard = progress.heard.saturating_add(news.heard);
             is_new
         });
     }
-}
-
-/// The time of the newest of these.
-pub(in crate::auth) fn newest<'a>(
-    denials: impl IntoIterator<Item = &'a Denial>,
-) -> Option<Timestamp> {
-    denials.into_iter().map(|denial| denial.at).max()
 }

@@ -8,7 +8,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{Gauge, IntCounter};
+use prometheus::{Gauge, Histogram, IntCounter};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -30,9 +30,13 @@ pub struct Reporter {
     progress: watch::Receiver<Progress>,
     announced: watch::Receiver<Announced>,
     card: Card,
+    clock: Clock,
+    propagation: Histogram,
     failures: IntCounter,
     report_age: Gauge,
     is_refused: bool,
+    /// How many revocations are timed.
+    timed: u64,
 }
 
 /// What a reporter works with.
@@ -102,9 +106,12 @@ impl Reporter {
                 started_at: parts.clock.now(),
                 stale: parts.stale,
             },
+            clock: parts.clock.clone(),
+            propagation: parts.metrics.revocation_propagation.clone(),
             failures: parts.metrics.fleet_report_failures.clone(),
             report_age: parts.metrics.fleet_report_age.clone(),
             is_refused: false,
+            timed: 0,
         };
         let presence = Presence::member(membership, progress);
         (reporter, presence, Announcement(Arc::new(announcement)))
@@ -126,15 +133,34 @@ impl Reporter {
             };
             let progress = self.progress.borrow_and_update().clone();
             let begun = Instant::now();
-            let report = self.report(announced.config, stage, progress);
+            let report = self.report(announced.config, stage, &progress);
             match self.store.report(report).await {
-                Ok(()) => self.taken(begun).await,
+                Ok(behind) => {
+                    self.time(&progress, behind);
+                    self.taken(begun).await;
+                }
                 Err(error) => self.refused(&error).await,
             }
         }
     }
 
-    fn report(&self, config: String, stage: InstanceStage, progress: Progress) -> InstanceReport {
+    /// From the writing of what was heard last to the store's having heard that it is applied: both by
+    /// the store's clock, where entries have a time, so that no two clocks are compared.
+    fn time(&mut self, progress: &Progress, behind: Option<Duration>) {
+        if progress.heard == self.timed {
+            return;
+        }
+        self.timed = progress.heard;
+        let own = || {
+            let at = progress.last_revocation?;
+            Some(self.clock.now().since(at))
+        };
+        if let Some(delay) = behind.or_else(own) {
+            self.propagation.observe(delay.as_secs_f64());
+        }
+    }
+
+    fn report(&self, config: String, stage: InstanceStage, progress: &Progress) -> InstanceReport {
         let card = &self.card;
         // Long ago, the store may have dropped it.
         let is_listed = self.membership.holds(Instant::now());
@@ -148,7 +174,7 @@ impl Reporter {
             lease_age: self.revocation.lease_age(),
             last_revocation: progress.last_revocation,
             stage,
-            confirmed: progress.confirmed,
+            confirmed: progress.confirmed.clone(),
             keep: keep(card.stale),
             kind: match is_listed {
                 true => ReportKind::Renewal,

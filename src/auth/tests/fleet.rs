@@ -3,6 +3,7 @@
 use crate::store::{EventStore as _, FleetStore as _, InstanceReport, InstanceStage, Position};
 
 use super::*;
+use crate::auth::scripted_store::BEHIND;
 
 const STALE: Duration = Duration::from_secs(300);
 /// The longest time between two reports, and how long they may be refused before the lease ends.
@@ -143,6 +144,16 @@ async fn what_was_read_is_reported_at_once() {
         since.elapsed()
     );
     assert_eq!(member.report().last_revocation, Some(NOW));
+    // By the store's word, and only of what the log told.
+    let counted = |count: &str| {
+        let text = member.metrics.render();
+        let line = format!("portcullis_revocation_propagation_seconds_{count}\n");
+        assert!(text.contains(&line), "{line} in {text}");
+    };
+    counted("count 1");
+    counted(&format!("sum {}", BEHIND.as_secs_f64()));
+    sleep(INTERVAL * 2).await;
+    counted("count 1");
     assert_eq!(
         (member.report().config, member.report().stale),
         ("first".into(), STALE)

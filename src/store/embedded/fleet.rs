@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -23,10 +24,10 @@ impl Listed {
 
 #[async_trait::async_trait]
 impl FleetStore for EmbeddedStore {
-    async fn report(&self, report: InstanceReport) -> Result<(), StoreError> {
+    async fn report(&self, report: InstanceReport) -> Result<Option<Duration>, StoreError> {
         let (id, now) = (report.id.clone(), Instant::now());
         self.shared.fleet.lock().insert(id, (report, now));
-        Ok(())
+        Ok(None)
     }
 
     async fn fleet(&self) -> Result<Fleet, StoreError> {

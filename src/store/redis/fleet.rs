@@ -17,7 +17,7 @@ use super::{RedisStore, layout};
 
 #[async_trait::async_trait]
 impl FleetStore for RedisStore {
-    async fn report(&self, report: InstanceReport) -> Result<(), StoreError> {
+    async fn report(&self, report: InstanceReport) -> Result<Option<Duration>, StoreError> {
         self.lane.call(|c| write(c, report)).await
     }
 
@@ -35,7 +35,11 @@ impl FleetStore for RedisStore {
     }
 }
 
-async fn write(mut connection: Connection, mut report: InstanceReport) -> Result<(), Fault> {
+/// How old the entry is that it names: an entry's id begins with the store's time.
+async fn write(
+    mut connection: Connection,
+    mut report: InstanceReport,
+) -> Result<Option<Duration>, Fault> {
     let place = report.confirmed.take().and_then(|at| Place::parse(&at));
     let json = serde_json::to_string(&report).map_err(Fault::away)?;
     let mut invocation = layout::REPORT.script.key(layout::FLEET);
@@ -50,7 +54,9 @@ async fn write(mut connection: Connection, mut report: InstanceReport) -> Result
     invocation
         .arg(place.map_or("", Place::epoch))
         .arg(place.map_or("", Place::entry));
-    Ok(invocation.invoke_async(&mut connection).await?)
+    let now: Option<i64> = invocation.invoke_async(&mut connection).await?;
+    let written = place.and_then(Place::millis);
+    Ok(now.zip(written).map(|(now, written)| since(written, now)))
 }
 
 async fn read(mut connection: Connection) -> Result<Fleet, Fault> {

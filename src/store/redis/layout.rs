@@ -113,7 +113,8 @@ lua! {
     /// KEYS: fleet, epoch, log. ARGV: instance, its report, for how long it is listed (ms), what
     /// stands for entries that were lost if it should be listed already ('' if not), epoch and entry
     /// that it has read up to ('' is none). An entry is the store's time, when it lapses, the place
-    /// if the log has it, and the report. Lapsed ones are dropped when another comes.
+    /// if the log has it, and the report. Lapsed ones are dropped when another comes. Answers the
+    /// store's time if the log has the place.
     REPORT = "
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -132,7 +133,8 @@ if ARGV[5] ~= '' and redis.call('GET', KEYS[2]) == ARGV[5]
 end
 redis.call('HSET', KEYS[1], ARGV[1],
   string.format('%.0f %.0f %s ', now, now + ARGV[3], place) .. ARGV[2])
-return false"
+if place == '-' then return false end
+return now"
 }
 
 lua! {

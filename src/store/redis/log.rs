@@ -55,6 +55,11 @@ impl Place {
         &self.entry
     }
 
+    /// When it was written, in milliseconds of the store's clock.
+    pub(super) fn millis(&self) -> Option<i64> {
+        self.entry.split_once('-')?.0.parse().ok()
+    }
+
     /// Entries of one log are numbered by time, and within a millisecond.
     fn number(&self) -> Option<(u64, u64)> {
         let (millis, number) = self.entry.split_once('-')?;
