@@ -367,6 +367,30 @@ fn secrets_come_from_files_and_from_the_environment() {
 }
 
 #[test]
+fn what_was_seen_of_a_redis_store_is_kept_unless_the_config_says_off() {
+    let folder = Folder::new();
+    let memory = |store: Value| {
+        let mut config = minimal();
+        config["store"] = store;
+        let path = folder.accept(&config.to_string()).revocation_memory?;
+        Some(path.display().to_string().replace(folder.path(), "."))
+    };
+    let redis = |rest: Value| {
+        let mut redis = json!({ "url": "redis://redis.internal" });
+        let map = redis.as_object_mut().expect("a map");
+        map.extend(rest.as_object().expect("a map").clone());
+        json!({ "redis": redis })
+    };
+    let default = Some("./data/revocations.redb".to_owned());
+    assert_eq!(memory(redis(json!({}))), default);
+    let other = Some("./seen.redb".to_owned());
+    assert_eq!(memory(redis(json!({ "memory": "seen.redb" }))), other);
+    assert_eq!(memory(redis(json!({ "memory": "off" }))), None);
+    // It is its own memory.
+    assert_eq!(memory(json!({ "embedded": "data/x.redb" })), None);
+}
+
+#[test]
 fn row_70_and_73_a_pattern_is_kept_as_written() {
     let folder = Folder::new();
     let mut config = minimal();
@@ -613,7 +637,7 @@ fn everything() -> [Value; 2] {
         "listen": { "https": "127.0.0.1:0", "http": "127.0.0.1:0", "metrics": "127.0.0.1:0", "admin": "127.0.0.1:0" },
         "store": { "redis": {
             "url": "rediss://redis.internal:6380/1", "username": "me", "password": { "file": "data/token" },
-            "ca": "certs/gateway.pem", "timeout": "1s",
+            "ca": "certs/gateway.pem", "timeout": "1s", "memory": "data/seen.redb",
         } },
         "plaintext_credentials": "revoke",
         "access_tokens": [{

@@ -242,6 +242,10 @@ fn needs_restart(first: &Config, next: &Config) -> Vec<&'static str> {
         ("admin_token", !token(first).matches(&token(next))),
         ("limits and timeouts", first.edge.limits != next.edge.limits),
         ("store", stores.0 != stores.1),
+        (
+            "store.redis.memory",
+            first.revocation_memory != next.revocation_memory,
+        ),
         ("credentials.prefix", old.prefix != new.prefix),
         ("credentials.checksum", old.checksum != new.checksum),
         ("credentials.cache", old.cache != new.cache),

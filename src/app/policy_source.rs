@@ -100,6 +100,11 @@ impl PolicySource {
             clock.clone(),
             &metrics,
         );
+        let follower = match &config.revocation_memory {
+            // Another process, the gateway itself, may have the file.
+            Some(path) if serves => follower.remembering(path.clone()).await,
+            Some(_) | None => follower,
+        };
         let first = Arc::new(authenticator);
         let live = Live::new(
             config.gateway.clone(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::clock::Clock;
-use crate::id::{AccountId, KeyId};
+use crate::clock::{Clock, Timestamp};
+use crate::id::{AccountId, FamilyId, KeyId};
 use crate::observe::Metrics;
 use crate::secret::Peppers;
 use crate::store::{DenialKind, Store};
@@ -116,6 +116,14 @@ impl Authenticator {
     /// The not-before list and its lease.
     pub fn revocation(&self) -> &Arc<Revocation> {
         &self.revocation
+    }
+
+    /// Whether all tokens of a grant are revoked, as far as this instance has seen.
+    pub fn denies_family(&self, family: &FamilyId) -> bool {
+        // Absolute: when it was issued does not count.
+        let issued_at = Timestamp::from_secs(0);
+        let mark = (DenialKind::Grant, family.as_str());
+        self.revocation.denies(issued_at, [mark])
     }
 
     /// Whose credential this is that a request from `client` shows, for a resource of ours, as `aud`
@@ -245,7 +253,6 @@ mod tests {
 
     use crate::auth::principal::{Holder, Identity};
     use crate::auth::{CacheSettings, CredentialKind};
-    use crate::clock::Timestamp;
     use crate::environment::Environment;
     use crate::id::CredentialId;
     use crate::scope::ScopeSet;

@@ -36,6 +36,28 @@ impl DenialList {
         part.0.get(id).copied()
     }
 
+    /// Every denial that `before`, an earlier state of this list, does not have, or has earlier.
+    pub(super) fn news_since(&self, before: &DenialList) -> Vec<Denial> {
+        let mut news = Vec::new();
+        for (kind, parts) in &self.by_kind {
+            let old = before.by_kind.get(kind);
+            for (place, part) in parts.0.iter().enumerate() {
+                let old = old.map(|old| &old.0[place]);
+                if old.is_some_and(|old| Arc::ptr_eq(old, part)) {
+                    continue;
+                }
+                let is_new = |id: &str, at| old.and_then(|old| old.0.get(id)) < Some(at);
+                let new = part.0.iter().filter(|(id, at)| is_new(id, at));
+                news.extend(new.map(|(id, at)| Denial {
+                    kind: *kind,
+                    id: id.to_string(),
+                    at: *at,
+                }));
+            }
+        }
+        news
+    }
+
     /// Adds a denial; of two with one id the later counts. The copy of its part leaves those of
     /// tokens behind that were denied before `ended`, which no living token can meet.
     pub(super) fn add(&mut self, denial: Denial, ended: Timestamp) {
@@ -140,6 +162,28 @@ mod tests {
         assert!((0..=10_000).all(|number| denied(number) == Some(AT)));
         assert_eq!(denied(10_001), None);
         assert_eq!(after.at(DenialKind::Account, "id_0"), None);
+    }
+
+    #[test]
+    fn what_is_new_in_a_list_is_told_and_nothing_else() {
+        let before = list(DenialKind::Key, 1_000);
+        assert_eq!(before.news_since(&before.clone()), []);
+        assert_eq!(before.news_since(&DenialList::default()).len(), 1_000);
+        let mut after = before.clone();
+        let later = Timestamp::from_secs(1_790_000_001);
+        let mut added = vec![
+            denial(DenialKind::Jti, 1, AT),
+            denial(DenialKind::Key, 3, later),
+            denial(DenialKind::Key, 1_000, AT),
+        ];
+        for denial in [&added[..], &[denial(DenialKind::Key, 7, AT)]].concat() {
+            after.add(denial, AT);
+        }
+        let mut news = after.news_since(&before);
+        for denials in [&mut news, &mut added] {
+            denials.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
+        }
+        assert_eq!(news, added);
     }
 
     #[test]

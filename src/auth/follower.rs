@@ -4,27 +4,34 @@
 //! read the not-before list ─▶ follow from its position ─▶ follow … ─▶ gap: read the list again
 //! ```
 //!
-//! Not here: what a denial means ([`super::revocation`]), and who hears how far it was read
-//! ([`super::fleet`]). Invariants: the lease is confirmed only
-//! after everything that an answer brought was applied, and only up to the moment at which that
-//! answer was asked for; the list's position was taken before the list, so nothing falls between.
+//! An earlier process may have left a position on disk: whether the log goes on from there is asked
+//! first, because reading the list begins a log where there is none. Not here: what a denial means
+//! ([`super::revocation`]), who hears how far it was read ([`super::fleet`]), keeping it on disk
+//! ([`super::memory`]), telling it to a store that lost it ([`super::heal`]). Invariants: the lease is
+//! confirmed only after everything that an answer brought was applied, and only up to the moment at
+//! which that answer was asked for; the list's position was taken before the list, so nothing falls
+//! between.
 
 use std::convert::Infallible;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::Gauge;
+use prometheus::{Gauge, IntCounterVec};
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
 use crate::observe::Metrics;
 use crate::secret::{Digest, random_bytes};
-use crate::store::{Denial, Event, Follow, Position, Store, StoreError};
+use crate::store::{Denial, Event, Follow, Gap, Position, Store, StoreError};
 
 use super::api_key::Key;
 use super::cache::RecordCache;
 use super::fleet::{News, Presence};
+use super::heal::Healer;
+use super::memory::MemoryWriter;
 use super::revocation::Revocation;
 use super::session::Session;
 use super::sight::SightWriter;
@@ -34,6 +41,8 @@ use super::sight::SightWriter;
 pub struct Follower {
     log: Log,
     sights: SightWriter,
+    memory: MemoryWriter,
+    healer: Healer,
 }
 
 struct Log {
@@ -43,6 +52,11 @@ struct Log {
     clock: Clock,
     lease_age: Gauge,
     presence: Presence,
+    gaps: IntCounterVec,
+    /// Up to where an earlier process has seen the log; not asked yet whether it goes on from there.
+    remembered: Option<Position>,
+    seen: watch::Sender<Option<Position>>,
+    heal: Arc<Notify>,
 }
 
 /// What is told of changed records.
@@ -76,8 +90,8 @@ impl fmt::Debug for Follower {
 enum Lost {
     #[error("the store did not answer within {DEADLINE:?}")]
     Deadline,
-    #[error("events were lost")]
-    Gap,
+    #[error("{0}")]
+    Gap(Whereabouts),
     #[error("the store failed")]
     Store(#[from] StoreError),
 }
@@ -97,6 +111,17 @@ impl Follower {
         clock: Clock,
         metrics: &Metrics,
     ) -> Follower {
+        let (seen, reached) = watch::channel(None);
+        let heal = Arc::new(Notify::new());
+        let memory = MemoryWriter::new(Arc::clone(&revocation), reached, clock.clone(), metrics);
+        let healer = Healer::new(
+            Arc::clone(&store),
+            Arc::clone(&revocation),
+            memory.file(),
+            Arc::clone(&heal),
+            clock.clone(),
+            metrics,
+        );
         let log = Log {
             store,
             revocation,
@@ -104,8 +129,17 @@ impl Follower {
             clock,
             lease_age: metrics.revocation_lease_age.clone(),
             presence: Presence::alone(),
+            gaps: counted_gaps(metrics),
+            remembered: None,
+            seen,
+            heal,
         };
-        Follower { log, sights }
+        Follower {
+            log,
+            sights,
+            memory,
+            healer,
+        }
     }
 
     /// As an instance of a fleet, which confirms nothing before the store lists it.
@@ -114,30 +148,44 @@ impl Follower {
         self
     }
 
-    /// Never ends: abort its task at shutdown. Also tells the store which credentials are in use;
-    /// neither of the two waits for the other.
+    /// Knows what an earlier process of this instance knew, and keeps what it learns in that file.
+    pub async fn remembering(mut self, path: PathBuf) -> Follower {
+        self.log.remembered = self.memory.begin(path).await;
+        self
+    }
+
+    /// Never ends: abort its task at shutdown. Also tells the store which credentials are in use and
+    /// which revocations it has lost, and keeps them on disk; none of these waits for another.
     pub async fn run(self) -> Infallible {
-        let Follower { log, sights } = self;
+        let Follower {
+            log,
+            sights,
+            memory,
+            healer,
+        } = self;
         tokio::select! {
             never = log.read() => never,
             never = sights.run() => never,
+            never = memory.run() => never,
+            never = healer.run() => never,
         }
     }
 }
 
 impl Log {
-    async fn read(self) -> Infallible {
-        let mut position = None;
+    async fn read(mut self) -> Infallible {
+        let mut position: Option<Position> = None;
         let mut pause = Pause::new();
         self.presence.begun().await;
         loop {
             let step = match &position {
-                None => self.read_list().await,
+                None => self.begin().await,
                 Some(position) => self.follow(position).await,
             };
             match step {
                 // Only following proves that the log can be followed.
                 Ok(next) => {
+                    self.tell_memory(&next);
                     if position.replace(next).is_some() && pause.end() {
                         tracing::info!("the revocation log is followed again");
                     }
@@ -147,7 +195,7 @@ impl Log {
                     if pause.begin() {
                         report(&lost);
                     }
-                    if matches!(lost, Lost::Gap) {
+                    if matches!(lost, Lost::Gap(_)) {
                         position = None;
                     }
                     self.show_lease();
@@ -155,6 +203,19 @@ impl Log {
                 }
             }
         }
+    }
+
+    /// First whether the log still goes on from where an earlier process was. If not, that is a gap
+    /// as any other, and its position is of no more use.
+    async fn begin(&mut self) -> Result<Position, Lost> {
+        if let Some(remembered) = &self.remembered {
+            let found = within(self.store.follow(remembered, Duration::ZERO)).await?;
+            self.remembered = None;
+            if let Follow::Gap(gap) = found {
+                return Err(self.lose(gap));
+            }
+        }
+        self.read_list().await
     }
 
     async fn read_list(&self) -> Result<Position, Lost> {
@@ -166,6 +227,7 @@ impl Log {
         self.caches.flush();
         self.presence
             .applied(asked, &denials.position, news, &self.revocation);
+        self.heal.notify_one();
         Ok(denials.position)
     }
 
@@ -178,11 +240,15 @@ impl Log {
                     .applied(asked, &position, news, &self.revocation);
                 Ok(position)
             }
-            Follow::Gap => {
-                self.caches.flush();
-                Err(Lost::Gap)
-            }
+            Follow::Gap(gap) => Err(self.lose(gap)),
         }
+    }
+
+    /// What came after the last position cannot be known.
+    fn lose(&self, gap: Gap) -> Lost {
+        self.caches.flush();
+        self.gaps.with_label_values(&[gap.label()]).inc();
+        Lost::Gap(Whereabouts(gap))
     }
 
     /// Denials first and together: each change of the list copies it. They drop nothing from the
@@ -205,6 +271,16 @@ impl Log {
         news
     }
 
+    fn tell_memory(&self, position: &Position) {
+        self.seen.send_if_modified(|seen| {
+            let is_new = seen.as_ref() != Some(position);
+            if is_new {
+                *seen = Some(position.clone());
+            }
+            is_new
+        });
+    }
+
     fn show_lease(&self) {
         let age = self.revocation.lease_age();
         self.lease_age
@@ -217,6 +293,37 @@ fn report(lost: &Lost) {
     tracing::warn!(error, "the revocation log is not followed");
 }
 
+/// Each cause is there from the start, so that an alert sees the first of its kind.
+fn counted_gaps(metrics: &Metrics) -> IntCounterVec {
+    let gaps = metrics.revocation_log_gaps.clone();
+    for gap in Gap::ALL {
+        gaps.with_label_values(&[gap.label()]);
+    }
+    gaps
+}
+
+/// What a gap says of the store, in words.
+#[derive(Clone, Copy, Debug)]
+struct Whereabouts(Gap);
+
+impl fmt::Display for Whereabouts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Gap::Another => {
+                "its log is another one than before: the store was emptied and begun anew, or another \
+                 one is in its place"
+            }
+            Gap::Behind => {
+                "the store is behind what was seen here: it was restored from an older copy, or a \
+                 replica that lagged took over"
+            }
+            Gap::Emptied => "the store has no log any more: it was emptied",
+            Gap::Trimmed => "more has happened than the log holds",
+        })?;
+        f.write_str("; the caches are emptied and the whole list is read")
+    }
+}
+
 async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, Lost> {
     match timeout(DEADLINE, answer).await {
         Ok(answer) => Ok(answer?),
@@ -226,7 +333,7 @@ async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resul
 
 /// The pause between tries: doubled up to a bound, and jittered downwards, so that a fleet does
 /// not come back as one and each instance is back within 5 s of the store (security.md row 110).
-struct Pause {
+pub(super) struct Pause {
     next: Option<Duration>,
 }
 
@@ -234,21 +341,21 @@ impl Pause {
     const FIRST: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_secs(3);
 
-    fn new() -> Pause {
+    pub(super) fn new() -> Pause {
         Pause { next: None }
     }
 
     /// Whether this is the first trouble.
-    fn begin(&mut self) -> bool {
+    pub(super) fn begin(&mut self) -> bool {
         self.next.is_none()
     }
 
     /// Whether there was trouble.
-    fn end(&mut self) -> bool {
+    pub(super) fn end(&mut self) -> bool {
         self.next.take().is_some()
     }
 
-    fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self) -> Duration {
         let pause = self.next.unwrap_or(Pause::FIRST);
         self.next = Some(pause.saturating_mul(2).min(Pause::LONGEST));
         let [random] = random_bytes::<1>();

@@ -30,6 +30,8 @@ mod revocation;
 mod denial_list;
 mod follower;
 mod fleet;
+mod memory;
+mod heal;
 mod key_desk;
 mod session_desk;
 mod shown_secret;

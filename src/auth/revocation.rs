@@ -119,19 +119,27 @@ impl Revocation {
         })
     }
 
-    /// Adds denials. Only the follower calls this, so there is one writer.
+    /// Adds denials. The follower does, and once whoever reads the memory on disk: of two at a
+    /// time none loses what the other added.
     pub(super) fn deny(&self, denials: impl IntoIterator<Item = Denial>, now: Timestamp) {
-        let mut denials = denials.into_iter().peekable();
-        if denials.peek().is_none() {
+        let denials: Vec<Denial> = denials.into_iter().collect();
+        if denials.is_empty() {
             return;
         }
-        let mut list = DenialList::clone(&self.denials.load());
         let retention = Duration::from_millis(self.retention.load(Ordering::Relaxed));
         let ended = now.minus(retention);
-        for denial in denials {
-            list.add(denial, ended);
-        }
-        self.denials.store(Arc::new(list));
+        self.denials.rcu(|list| {
+            let mut list = DenialList::clone(list);
+            for denial in denials.iter().cloned() {
+                list.add(denial, ended);
+            }
+            list
+        });
+    }
+
+    /// The list as it is now.
+    pub(super) fn list(&self) -> Arc<DenialList> {
+        self.denials.load_full()
     }
 
     /// Everything that was revoked up to `at` is in the list.

@@ -11,10 +11,10 @@ use crate::clock::Timestamp;
 use crate::id::{InstanceId, KeyId};
 use crate::secret::Digest;
 use crate::store::{
-    Change, Changed, CreateKey, Cursor, Denial, Denials, Event, EventStore, Fleet, FleetReach,
-    FleetStore, Follow, Index, Instance, InstanceReport, KeyRecord, KeyRotated, KeyRotation,
-    KeyStore, Member, NewKey, Place, Plan, Position, Rehash, ReportKind, RevokeKey, RotateKey,
-    Shelf, StoreError,
+    Change, Changed, CreateKey, Cursor, Denial, DenialKind, Denials, Event, EventStore, Fleet,
+    FleetReach, FleetStore, Follow, Gap, Index, Instance, InstanceReport, KeyRecord, KeyRotated,
+    KeyRotation, KeyStore, Member, NewKey, Place, Plan, Position, Rehash, ReportKind, RevokeKey,
+    RotateKey, Shelf, StoreError,
 };
 
 /// How old each entry of the log is when it is reported as read.
@@ -141,6 +141,28 @@ impl ScriptedStore {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
+    /// As if restored from a copy of its beginning: no denial, no log, and `records` as they were.
+    pub(super) fn roll_back(&self, records: Vec<(Digest, KeyRecord)>) {
+        let mut state = self.state();
+        state.denials.clear();
+        state.events.clear();
+        state.keys.extend(records);
+        drop(state);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Whether the not-before list has it.
+    pub(super) fn denies(&self, kind: DenialKind, id: &str) -> bool {
+        let state = self.state();
+        let mut denials = state.denials.iter();
+        denials.any(|denial| denial.kind == kind && denial.id == id)
+    }
+
+    /// What is under a digest.
+    pub(super) fn record(&self, digest: &Digest) -> Option<KeyRecord> {
+        self.state().keys.get(digest).cloned()
+    }
+
     fn append(&self, event: Event) {
         self.state().events.push(event);
         self.changes.send_modify(|changes| *changes += 1);
@@ -154,9 +176,12 @@ impl ScriptedStore {
         let state = self.state();
         let from: usize = position.as_str().parse().expect("own position");
         let Some(seen) = from.checked_sub(state.trimmed) else {
-            return Some(Follow::Gap);
+            return Some(Follow::Gap(Gap::Trimmed));
         };
-        let events = state.events[seen..].to_vec();
+        let Some(events) = state.events.get(seen..) else {
+            return Some(Follow::Gap(Gap::Behind));
+        };
+        let events = events.to_vec();
         (!events.is_empty()).then(|| Follow::Events {
             position: state.end(),
             events,
@@ -221,8 +246,24 @@ impl KeyStore for ScriptedStore {
         unreachable!("requests create nothing")
     }
 
-    async fn revoke_key(&self, _: &KeyId, _: Timestamp) -> Result<RevokeKey, StoreError> {
-        unreachable!("requests revoke nothing")
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<RevokeKey, StoreError> {
+        in_mood(&self.lookups).await?;
+        let mut state = self.state();
+        let Some(record) = state.keys.values_mut().find(|key| key.id == *id) else {
+            return Ok(RevokeKey::Unknown);
+        };
+        if record.revoked_at.is_some() {
+            return Ok(RevokeKey::AlreadyRevoked(record.clone()));
+        }
+        record.revoked_at = Some(at);
+        let record = record.clone();
+        drop(state);
+        self.deny(Denial {
+            kind: DenialKind::Key,
+            id: id.to_string(),
+            at,
+        });
+        Ok(RevokeKey::Revoked(record))
     }
 
     async fn rotate_key(&self, _: KeyRotation) -> Result<RotateKey, StoreError> {

@@ -22,6 +22,7 @@ use super::scripted_store::{Mood, ScriptedStore};
 use super::*;
 
 mod fleet;
+mod losses;
 mod sessions;
 
 /// Where requests are from.
@@ -54,6 +55,12 @@ impl Room {
     }
 
     fn closed_with(control: Handle, access_tokens: AccessTokens) -> Room {
+        let (room, follower) = Room::unfollowed(control, access_tokens);
+        room.followed_by(follower)
+    }
+
+    /// Whose follower does not run yet.
+    fn unfollowed(control: Handle, access_tokens: AccessTokens) -> (Room, Follower) {
         let settings = settings();
         let (store, clock) = (Arc::new(ScriptedStore::new()), Clock::manual(NOW));
         let metrics = Metrics::new();
@@ -66,14 +73,21 @@ impl Room {
             clock.clone(),
             &metrics,
         );
-        Room {
+        let room = Room {
             store,
             authenticator: Arc::new(authenticator),
-            follower: tokio::spawn(follower.run()),
+            follower: tokio::spawn(std::future::pending()),
             clock,
             metrics,
             pepper: settings.peppers.current().clone(),
-        }
+        };
+        (room, follower)
+    }
+
+    fn followed_by(mut self, follower: Follower) -> Room {
+        self.follower.abort();
+        self.follower = tokio::spawn(follower.run());
+        self
     }
 
     /// A key in the store, of which the log has not told.

@@ -134,7 +134,7 @@ fn certificate(section: &Section<'_>) -> Option<CertificateFiles> {
     })
 }
 
-fn off_or<'a, T>(
+pub(super) fn off_or<'a, T>(
     read: impl FnOnce(&Field<'a>) -> Option<T>,
 ) -> impl FnOnce(&Field<'a>) -> Option<Option<T>> {
     move |field| match field.text()? {

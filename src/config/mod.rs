@@ -61,6 +61,8 @@ pub struct Config {
     pub edge: EdgeSettings,
     /// The store.
     pub store: StoreSettings,
+    /// Where this instance keeps what it has seen of the store's revocation log, if it does.
+    pub revocation_memory: Option<PathBuf>,
     /// API keys.
     pub credentials: CredentialSettings,
     /// Issuers of access tokens.
@@ -182,7 +184,8 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
     let workers = limits::workers(root);
     let internal_key = listen::internal_key(root);
 
-    let (listeners, credentials, sizes) = (listeners?, credentials?, sizes?);
+    let (listeners, store) = (listeners?, store?);
+    let (credentials, sizes) = (credentials?, sizes?);
     let connection_limits = limits::connection_limits(&sizes, &timeouts?);
     Some(Config {
         edge: EdgeSettings {
@@ -202,7 +205,8 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
             sessions: sessions?,
         },
         admin: operator?.with(listeners),
-        store: store?,
+        store: store.settings,
+        revocation_memory: store.memory,
         credentials,
         issuers: issuers?,
         oauth: oauth?,

@@ -1,33 +1,56 @@
 //! `store`: where credentials live.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::store::{RedisSettings, StoreSettings};
 
 use super::field::{Field, Section};
 use super::file::Literal;
+use super::listen::off_or;
 use super::report::quoted;
 
+/// What `store` says.
+pub(super) struct StorePart {
+    pub(super) settings: StoreSettings,
+    /// The file of what this instance has seen of the log, for a store that may lose it.
+    pub(super) memory: Option<PathBuf>,
+}
+
 const EMBEDDED: &str = "data/portcullis.redb";
+const MEMORY: &str = "data/revocations.redb";
 const HINT: &str = "write { embedded: path } or { redis: { url: rediss://host:6379 } }";
 const URL_FORM: &str = "redis://host:port/db or rediss://host:port/db";
 
 /// Reads `store`.
-pub(super) fn read(root: &Section<'_>) -> Option<StoreSettings> {
-    let default = StoreSettings::Embedded {
-        path: root.field().source().resolve(EMBEDDED),
-    };
+pub(super) fn read(root: &Section<'_>) -> Option<StorePart> {
+    let default = embedded(root.field().source().resolve(EMBEDDED));
     root.or("store", default, |store| {
         store.section(|section| {
             let choice = section.one_of(&["embedded", "redis"], HINT)?;
             match choice.key {
-                "redis" => choice.field.section(redis).map(StoreSettings::Redis),
-                _ => choice
-                    .field
-                    .path()
-                    .map(|path| StoreSettings::Embedded { path }),
+                "redis" => choice.field.section(redis_part),
+                _ => choice.field.path().map(embedded),
             }
         })
+    })
+}
+
+fn embedded(path: PathBuf) -> StorePart {
+    StorePart {
+        settings: StoreSettings::Embedded { path },
+        // It is its own.
+        memory: None,
+    }
+}
+
+fn redis_part(section: &Section<'_>) -> Option<StorePart> {
+    let settings = redis(section);
+    let default = Some(section.field().source().resolve(MEMORY));
+    let memory = section.or("memory", default, off_or(Field::path));
+    Some(StorePart {
+        settings: StoreSettings::Redis(settings?),
+        memory: memory?,
     })
 }
 

@@ -38,6 +38,10 @@ pub(super) async fn rotate(
     if grant.client != client.id {
         return Err(Problem::InvalidGrant(Refusal::RefreshForeign));
     }
+    // A store that lost data says that it is active (interface.md §7.3); here it was seen to end.
+    if server.authenticator.denies_family(&grant.id.family()) {
+        return Err(Problem::InvalidGrant(Refusal::GrantRevoked));
+    }
     let present = present_scopes(server, &grant, client).await?;
     let narrowed = narrowed(&grant, &present, scopes.as_ref())?;
     let nonce = RefreshNonce::random();

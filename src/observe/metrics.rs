@@ -39,6 +39,12 @@ pub struct Metrics {
     pub fleet_report_failures: IntCounter,
     /// `portcullis_fleet_report_age_seconds`: since the last that it took; 0 while it does.
     pub fleet_report_age: prometheus::Gauge,
+    /// `portcullis_revocation_log_gaps_total{cause}`: times that events may have been missed.
+    pub revocation_log_gaps: IntCounterVec,
+    /// `portcullis_revocations_restored_total`: revocations that the store had lost.
+    pub revocations_restored: IntCounter,
+    /// `portcullis_revocation_memory_failures_total`: tries to keep them in a file.
+    pub revocation_memory_failures: IntCounter,
     /// `portcullis_plaintext_refused_total{credential}`.
     pub plaintext_refused: IntCounterVec,
     tls_handshakes: IntCounterVec,
@@ -172,6 +178,9 @@ impl Metrics {
             revocation_lease_age: families.gauge("revocation_lease_age_seconds", "Since the revocation log was last confirmed."),
             fleet_report_failures: families.counter("fleet_report_failures_total", "Reports of this instance that the store did not take."),
             fleet_report_age: families.gauge("fleet_report_age_seconds", "Since the store last took a report of this instance, where it does not."),
+            revocation_log_gaps: families.counters("revocation_log_gaps_total", "Times that the revocation log did not go on from where it was read to.", &["cause"]),
+            revocations_restored: families.counter("revocations_restored_total", "Revocations that the store had lost and was told again."),
+            revocation_memory_failures: families.counter("revocation_memory_failures_total", "Failed tries to keep revocations in a file."),
             plaintext_refused: families.counters("plaintext_refused_total", "Clear-text requests refused, by the kind of credential they exposed.", &["credential"]),
             tls_handshakes: families.counters("tls_handshakes_total", "TLS handshakes.", &["version", "outcome"]),
             tls_certificate_expiry: families.gauges("tls_certificate_expiry_timestamp_seconds", "When a certificate ends.", &["certificate"]),

@@ -9,7 +9,7 @@ use super::StoreError;
 
 /// A place in the event log: right after one entry, which it names. Opaque; only its own store can
 /// read it. When that very entry is not in the log any more (trimmed, or the store was emptied,
-/// restored or swapped), what came after it cannot be known: [`Follow::Gap`].
+/// restored or swapped), what came after it cannot be known: [`Follow::Gap`] says which of these.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Position(String);
@@ -142,9 +142,39 @@ pub enum Follow {
         /// The events, oldest first.
         events: Vec<Event>,
     },
-    /// Events between the asked position and the log's beginning are lost (trimmed, or the
-    /// store lost data): drop every cache and read [`EventStore::denials`] again.
-    Gap,
+    /// Events after the asked position may be lost: drop every cache and read
+    /// [`EventStore::denials`] again.
+    Gap(Gap),
+}
+
+/// Why it cannot be known what came after a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gap {
+    /// The log is not the one of that position: another store, or one that was emptied and has
+    /// begun a new log since.
+    Another,
+    /// The log is the same and goes on without that position: the store was restored from an older
+    /// copy, or a replica that lagged took over.
+    Behind,
+    /// There is no log any more.
+    Emptied,
+    /// The log begins after that position: more has happened than it holds.
+    Trimmed,
+}
+
+impl Gap {
+    /// All of them.
+    pub const ALL: [Gap; 4] = [Gap::Another, Gap::Behind, Gap::Emptied, Gap::Trimmed];
+
+    /// The word for it in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Gap::Another => "another",
+            Gap::Behind => "behind",
+            Gap::Emptied => "emptied",
+            Gap::Trimmed => "trimmed",
+        }
+    }
 }
 
 /// The verbs on the list and the log.

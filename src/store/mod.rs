@@ -33,6 +33,7 @@ mod signing_key;
 mod shelf;
 mod digest_text;
 mod embedded;
+mod memory;
 mod redis;
 mod measured;
 mod retention;
@@ -44,7 +45,7 @@ pub use client::{
     UpdateClient,
 };
 pub use embedded::EmbeddedStore;
-pub use event::{Denial, DenialKind, Denials, Event, EventStore, Follow, Position};
+pub use event::{Denial, DenialKind, Denials, Event, EventStore, Follow, Gap, Position};
 pub use fleet::{
     Fleet, FleetReach, FleetStore, Instance, InstanceReport, InstanceStage, ReportKind,
 };
@@ -60,7 +61,9 @@ pub use interaction::{
 pub use key::{
     CreateKey, KeyRecord, KeyRotated, KeyRotation, KeyStore, NewKey, Rehash, RevokeKey, RotateKey,
 };
+pub use memory::{Memory, Remembered};
 pub use redis::{InvalidRedisSettings, RedisStore};
+pub use retention::DENIALS as DENIAL_RETENTION;
 pub use session::{
     CreateSession, EndSession, NewSession, ParentToken, SessionOwner, SessionParent, SessionRecord,
     SessionStore,

@@ -11,4 +11,4 @@ pub(super) const EVENTS: u64 = 100_000;
 
 /// How long the not-before list keeps a denial: the longest life of anything it can name, which
 /// is a refresh token's absolute 90 days.
-pub(super) const DENIALS: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+pub const DENIALS: Duration = Duration::from_secs(90 * 24 * 60 * 60);

@@ -21,6 +21,7 @@ mod authorize;
 mod delegated;
 mod pages;
 mod outage;
+mod rollback;
 mod registry;
 mod pepper;
 mod rotation;

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis::clock::Clock;
-use portcullis::store::{EmbeddedStore, Event, EventStore as _, Follow, KeyStore as _, StoreError};
+use portcullis::store::{
+    EmbeddedStore, Event, EventStore as _, Follow, Gap, KeyStore as _, StoreError,
+};
 use redb::TableDefinition;
 
 use crate::fixtures::{create, end, new_key, now, since};
@@ -200,14 +202,14 @@ async fn an_older_copy_of_the_file_is_noticed_by_whoever_knows_more() {
         .follow(&newer, Duration::ZERO)
         .await
         .expect("it answers");
-    assert_eq!(gap, Follow::Gap);
+    assert_eq!(gap, Follow::Gap(Gap::Behind));
     // Also when as much has been written since, so that the numbers are the same again.
     create(&store, &new_key()).await;
     let gap = store
         .follow(&newer, Duration::ZERO)
         .await
         .expect("it answers");
-    assert_eq!(gap, Follow::Gap);
+    assert_eq!(gap, Follow::Gap(Gap::Another));
     assert_eq!(since(&store, &shared).await.1.len(), 1);
 }
 

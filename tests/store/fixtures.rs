@@ -113,6 +113,28 @@ impl Ground {
         }
     }
 
+    /// A copy of what is on disk, of a store that is not open.
+    pub fn copy(&self) -> TempDir {
+        match &self.place {
+            Place::Folder(_) => {
+                let copy = tempfile::tempdir().expect("a folder can be made");
+                let file = copy.path().join("store.redb");
+                std::fs::copy(self.path(), file).expect("copied");
+                copy
+            }
+            Place::Server(server) => server.copy(),
+        }
+    }
+
+    /// Puts a copy in its place.
+    pub fn restore(&mut self, copy: &TempDir) {
+        let path = match &mut self.place {
+            Place::Folder(folder) => folder.path().join("store.redb"),
+            Place::Server(server) => return server.restore(copy),
+        };
+        std::fs::copy(copy.path().join("store.redb"), path).expect("copied");
+    }
+
     /// How many documents there are, looked up beside the store, which the file admits no other of.
     pub fn documents(&self, store: Arc<dyn Store>) -> usize {
         drop(store);
@@ -176,6 +198,6 @@ pub async fn since(store: &dyn Store, position: &Position) -> (Position, Vec<Eve
 pub fn events(follow: Follow) -> (Position, Vec<Event>) {
     match follow {
         Follow::Events { position, events } => (position, events),
-        Follow::Gap => panic!("a gap"),
+        Follow::Gap(gap) => panic!("{gap:?}"),
     }
 }

@@ -34,6 +34,7 @@ contract! {
     what_asks_for_too_much_does_not_use_its_token_up
     a_family_ends_idle_and_at_its_end
     a_token_from_the_future_ends_nothing
+    a_store_restored_from_an_older_copy_ends_no_honest_family
     a_revoked_family_stays_revoked
     the_connected_apps_of_a_user_are_listed_and_revoked
     a_code_under_way_ends_with_the_grants_of_its_subject_or_client
@@ -107,6 +108,17 @@ impl Flow {
         let answer = flow.redeem(flow.redemption()).await;
         assert!(matches!(answer, Redeem::Redeemed(_)), "{answer:?}");
         flow
+    }
+
+    /// With its store closed, and opened again as `reopen` does.
+    fn reopened(self, reopen: impl FnOnce() -> Arc<dyn Store>) -> Flow {
+        drop(self.store);
+        Flow {
+            store: reopen(),
+            clock: self.clock,
+            record: self.record,
+            first: self.first,
+        }
     }
 
     fn redemption(&self) -> RedeemCode {
@@ -528,6 +540,31 @@ async fn a_token_from_the_future_ends_nothing(ground: Ground) {
     lost.grant = GrantId::random();
     assert_eq!(flow.rotate(lost).await, Rotate::Unknown);
     assert_eq!(denials(&*store).await, []);
+}
+
+/// The same with a real copy: of before the client's last rotations, which it knows nothing of.
+async fn a_store_restored_from_an_older_copy_ends_no_honest_family(mut ground: Ground) {
+    let flow = Flow::active(&ground.store()).await;
+    let in_copy = flow.advance(0, flow.first).await;
+    let mut copy = None;
+    let flow = flow.reopened(|| {
+        copy = Some(ground.copy());
+        ground.store()
+    });
+    let newer = flow.advance(1, in_copy).await;
+    let newest = flow.advance(2, newer).await;
+    let flow = flow.reopened(|| {
+        ground.restore(&copy.expect("it was made"));
+        ground.store()
+    });
+    for (generation, nonce) in [(3, newest), (2, newer)] {
+        let answer = flow.rotate(flow.rotation(generation, nonce)).await;
+        assert_eq!(answer, Rotate::Future);
+    }
+    assert_eq!(flow.standing().await, GrantStanding::Active);
+    assert_eq!(denials(&*flow.store).await, []);
+    // Whoever has the token of the copy goes on.
+    flow.advance(1, in_copy).await;
 }
 
 async fn a_revoked_family_stays_revoked(ground: Ground) {

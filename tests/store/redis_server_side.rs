@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portcullis::secret::Secret;
 use portcullis::store::{
-    CreateKey, Denial, DenialKind, Event, EventStore as _, Follow, KeyRecord, KeyStore as _,
+    CreateKey, Denial, DenialKind, Event, EventStore as _, Follow, Gap, KeyRecord, KeyStore as _,
     RedisSettings, RedisStore, RevokeKey, StoreError,
 };
 use tokio::time::timeout;
@@ -351,7 +351,7 @@ async fn an_emptied_server_is_a_gap_for_whoever_follows() {
         .follow(&before, Duration::ZERO)
         .await
         .expect("it answers");
-    assert_eq!(gap, Follow::Gap);
+    assert_eq!(gap, Follow::Gap(Gap::Emptied));
 
     // Also when others have begun to write again.
     create(&store, &new_key()).await;
@@ -359,13 +359,13 @@ async fn an_emptied_server_is_a_gap_for_whoever_follows() {
         .follow(&before, Duration::ZERO)
         .await
         .expect("it answers");
-    assert_eq!(gap, Follow::Gap);
+    assert_eq!(gap, Follow::Gap(Gap::Emptied));
     let after = end(&store).await;
     let gap = store
         .follow(&before, Duration::ZERO)
         .await
         .expect("it answers");
-    assert_eq!(gap, Follow::Gap);
+    assert_eq!(gap, Follow::Gap(Gap::Another));
     let key = new_key();
     create(&store, &key).await;
     assert_eq!(since(&store, &after).await.1, [Event::Publish(key.digest)]);
@@ -386,7 +386,7 @@ async fn a_server_that_is_emptied_while_someone_waits_is_a_gap_after_the_wait() 
         .await
         .expect("in time")
         .expect("no panic");
-    assert_eq!(answer.expect("it answers"), Follow::Gap);
+    assert_eq!(answer.expect("it answers"), Follow::Gap(Gap::Emptied));
 }
 
 #[tokio::test]
@@ -401,7 +401,7 @@ async fn two_servers_whose_clocks_gave_out_the_same_id_are_told_apart() {
         .follow(&position, Duration::ZERO)
         .await
         .expect("it answers");
-    assert_eq!(gap, Follow::Gap);
+    assert_eq!(gap, Follow::Gap(Gap::Another));
 }
 
 /// As after a failover to a replica that had not seen the last event.
@@ -420,7 +420,7 @@ async fn a_server_that_lost_the_last_event_is_a_gap_for_whoever_has_seen_it() {
         .follow(&seen, Duration::ZERO)
         .await
         .expect("it answers");
-    assert_eq!(gap, Follow::Gap);
+    assert_eq!(gap, Follow::Gap(Gap::Behind));
     assert_eq!(since(&store, &earlier).await.1.len(), 1);
 }
 

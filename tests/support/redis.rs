@@ -129,6 +129,26 @@ impl RedisServer {
         );
     }
 
+    /// A copy of what it has on disk now.
+    pub fn copy(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a folder can be made");
+        copy_files(&self.data(), copy.path());
+        copy
+    }
+
+    /// Puts a copy in the place of what it has, and starts again with that.
+    pub fn restore(&mut self, copy: &TempDir) {
+        self.kill();
+        std::fs::remove_dir_all(self.data()).expect("the folder is ours");
+        std::fs::create_dir(self.data()).expect("the folder is ours");
+        copy_files(copy.path(), &self.data());
+        self.launch();
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("appendonlydir")
+    }
+
     fn try_launch(&mut self) -> bool {
         let (clear, tls) = match self.demands {
             Demands::Tls => (0, self.port),
@@ -225,6 +245,12 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < deadline, "it did not come: {what}");
         std::thread::yield_now();
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("it is there").flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("the folder is ours");
     }
 }
 

@@ -9,7 +9,7 @@ use crate::support::{Gateway, RedisServer, Setup, UNAUTHORIZED, Upstream, eventu
 const SERVICE_UNAVAILABLE: &str =
     r#"{"error":"service_unavailable","message":"The service is temporarily unavailable"}"#;
 
-fn before(redis: &RedisServer, upstream: &Upstream) -> Setup {
+pub(crate) fn before(redis: &RedisServer, upstream: &Upstream) -> Setup {
     let mut setup = Setup::before(upstream.address);
     let password = crate::support::REDIS_PASSWORD;
     setup.store = format!(
@@ -30,7 +30,7 @@ fn unknown_key() -> String {
         .to_owned()
 }
 
-fn unavailable(gateway: &Gateway, key: &str) {
+pub(crate) fn unavailable(gateway: &Gateway, key: &str) {
     let asked = Instant::now();
     let answer = gateway.get(&format!("x-api-key: {key}\r\n"));
     assert_eq!(

@@ -339,3 +339,39 @@ async fn a_session_needs_the_store_once_and_the_log_always() {
     sleep(Duration::from_secs(400)).await;
     assert_eq!(room.failure(&known).await, Some(NO_LEASE));
 }
+
+#[tokio::test(start_paused = true)]
+async fn row_93_an_end_during_a_load_hits_what_the_load_brings() {
+    let room = Room::open().await;
+    let (key, ended) = (KeyId::random(), SessionId::random());
+    let _key = room.key(|record| record.id = key.clone());
+    let parent = SessionParent::Key(key.clone());
+    let session = room
+        .session(parent, |record| record.id = ended.clone())
+        .await;
+    let request = room.request_in_flight(&session).await;
+    room.deny(DenialKind::Session, ended.as_str());
+    room.follow().await;
+    room.store.set_lookups(Mood::Answer);
+    assert_eq!(request.await.expect("no panic").err(), Some(REVOKED));
+    assert_eq!(room.failure(&session).await, Some(REVOKED));
+    // Also when it is the key that gave it.
+    let of_key = room.session(SessionParent::Key(key.clone()), |_| {}).await;
+    let request = room.request_in_flight(&of_key).await;
+    room.deny(DenialKind::Key, key.as_str());
+    room.follow().await;
+    room.store.set_lookups(Mood::Answer);
+    assert_eq!(request.await.expect("no panic").err(), Some(REVOKED));
+}
+
+/// A token is good by itself: what it waits for is its issuer's key set.
+#[tokio::test(start_paused = true)]
+async fn row_93_a_denial_during_a_verification_hits_the_token() {
+    let (room, _keys) = trusting().await;
+    let session = room.session(token(), of_token).await;
+    let request = room.request_in_flight(&session).await;
+    room.deny(DenialKind::Grant, "fam-1");
+    room.follow().await;
+    room.store.set_lookups(Mood::Answer);
+    assert_eq!(request.await.expect("no panic").err(), Some(REVOKED));
+}

@@ -133,6 +133,9 @@ struct Redis {
     /// The deadline of each command.
     #[schemars(extend("default" = "250ms"))]
     timeout: Option<Duration>,
+    /// The file in which this gateway keeps the revocations that it has seen, made when missing; `off` keeps none.
+    #[schemars(extend("default" = "data/revocations.redb"))]
+    memory: Option<String>,
 }
 
 #[derive(JsonSchema)]

@@ -7,7 +7,7 @@
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use crate::secret::{Digest, random_bytes};
-use crate::store::{Denial, Event, Follow, Position, StoreError};
+use crate::store::{Denial, Event, Follow, Gap, Position, StoreError};
 
 /// Number → [`Entry`], as JSON.
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
@@ -109,13 +109,18 @@ pub(super) fn after(
     position: &Position,
 ) -> Result<Follow, StoreError> {
     let Some((number, tag)) = place(position) else {
-        return Ok(Follow::Gap);
+        return Ok(Follow::Gap(Gap::Another));
     };
     let log = transaction.open_table(LOG)?;
     let mut entries = log.range(number..)?;
     match entries.next().transpose()? {
-        Some((first, json)) if first.value() == number && parse(json.value())?.tag == tag => {}
-        _ => return Ok(Follow::Gap),
+        None => return Ok(Follow::Gap(Gap::Behind)),
+        Some((first, _)) if first.value() > number => return Ok(Follow::Gap(Gap::Trimmed)),
+        // An older copy that was written on, or another file: nothing tells the two apart.
+        Some((_, json)) if parse(json.value())?.tag != tag => {
+            return Ok(Follow::Gap(Gap::Another));
+        }
+        Some(_) => {}
     }
     let mut reached = position.clone();
     let mut events = Vec::new();

@@ -133,7 +133,7 @@ async fn blocking<T: Send + 'static>(
 
 /// Opens or makes the file, with mode 0600 whatever it was before, in directories that are made
 /// with mode 0700 where they are missing.
-fn open_private(path: &Path) -> std::io::Result<File> {
+pub(super) fn open_private(path: &Path) -> std::io::Result<File> {
     if let Some(parent) = path.parent() {
         DirBuilder::new()
             .recursive(true)

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::clock::Timestamp;
 use crate::secret::{Digest, random_bytes};
-use crate::store::{Denial, Event, Follow, Position, StoreError};
+use crate::store::{Denial, Event, Follow, Gap, Position, StoreError};
 
 use super::fault::Fault;
 use super::lane::Lane;
@@ -32,10 +32,8 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn parse(position: &Position) -> Option<Place> {
         let (epoch, entry) = position.as_str().strip_prefix('r')?.split_once('/')?;
-        let (millis, number) = entry.split_once('-')?;
-        let digits = |text: &str| text.parse::<u64>().is_ok();
-        let known = digits(millis) && digits(number);
-        known.then(|| Place {
+        order(entry)?;
+        Some(Place {
             epoch: epoch.into(),
             entry: entry.into(),
         })
@@ -162,7 +160,7 @@ async fn all_after(mut connection: Connection, mut place: Place) -> Result<Follo
             .first()
             .is_some_and(|first| first.id == place.entry);
         if !known || epoch.as_ref() != Some(&place.epoch) {
-            return Ok(Follow::Gap);
+            return gap(connection, &place).await.map(Follow::Gap);
         }
         for entry in &page.ids[1..] {
             events.extend(event(entry)?);
@@ -175,6 +173,32 @@ async fn all_after(mut connection: Connection, mut place: Place) -> Result<Follo
             return Ok(Follow::Events { position, events });
         }
     }
+}
+
+/// What became of the log that had `place`.
+async fn gap(mut connection: Connection, place: &Place) -> Result<Gap, Fault> {
+    let (first, epoch): (StreamRangeReply, Option<String>) = pipe()
+        .cmd("XRANGE")
+        .arg(layout::LOG)
+        .arg("-")
+        .arg("+")
+        .arg("COUNT")
+        .arg(1)
+        .get(layout::EPOCH)
+        .query_async(&mut connection)
+        .await?;
+    Ok(match (epoch, first.ids.first()) {
+        (None, _) | (Some(_), None) => Gap::Emptied,
+        (Some(epoch), Some(_)) if epoch != place.epoch => Gap::Another,
+        (Some(_), Some(first)) if order(&place.entry) < order(&first.id) => Gap::Trimmed,
+        (Some(_), Some(_)) => Gap::Behind,
+    })
+}
+
+/// The place of an entry among the others, by its id.
+fn order(entry: &str) -> Option<(u64, u64)> {
+    let (millis, number) = entry.split_once('-')?;
+    Some((millis.parse().ok()?, number.parse().ok()?))
 }
 
 /// An entry of no known kind is an error, not skipped: it may be a revocation by a newer version.

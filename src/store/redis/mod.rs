@@ -20,8 +20,8 @@ use crate::id::KeyId;
 use crate::secret::Digest;
 
 use super::{
-    CreateKey, Denial, Denials, EventStore, Follow, KeyRecord, KeyRotated, KeyRotation, KeyStore,
-    NewKey, Position, RedisSettings, Rehash, RevokeKey, RotateKey, StoreError,
+    CreateKey, Denial, Denials, EventStore, Follow, Gap, KeyRecord, KeyRotated, KeyRotation,
+    KeyStore, NewKey, Position, RedisSettings, Rehash, RevokeKey, RotateKey, StoreError,
 };
 
 mod breaker;
@@ -133,7 +133,7 @@ impl EventStore for RedisStore {
 
     async fn follow(&self, position: &Position, wait: Duration) -> Result<Follow, StoreError> {
         let Some(place) = log::Place::parse(position) else {
-            return Ok(Follow::Gap);
+            return Ok(Follow::Gap(Gap::Another));
         };
         let link = self.follower().take();
         let (link, found) = log::follow(&self.lane, link, place, wait).await?;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -80,6 +81,36 @@ impl RedisServer {
         }
     }
 
+    /// A copy of what it has on disk now.
+    pub fn copy(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().expect("a folder");
+        copy_files(&self.data(), copy.path());
+        copy
+    }
+
+    /// Puts a copy in the place of what it has, and starts again with that.
+    pub fn restore(&mut self, copy: &tempfile::TempDir) {
+        self.kill();
+        std::fs::remove_dir_all(self.data()).expect("our own folder");
+        std::fs::create_dir(self.data()).expect("our own folder");
+        copy_files(copy.path(), &self.data());
+        self.launch();
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("appendonlydir")
+    }
+
+    /// Gives a command, as its operator could.
+    pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let url = format!("redis://:{PASSWORD}@127.0.0.1:{}", self.port);
+        let client = redis::Client::open(url).expect("a good URL");
+        let mut connection = client.get_connection().expect("it listens");
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut connection).expect("a good command")
+    }
+
     /// Sets a field of a hash, without a word to anybody who follows the log.
     pub fn set_field(&self, hash: &str, field: &str, value: &str) {
         let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
@@ -120,6 +151,12 @@ impl RedisServer {
             ));
         }
         text
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("appendonly").flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
     }
 }
 

@@ -1,0 +1,149 @@
+//! A Redis store that lost data: restored from an older copy, emptied, or another one in its place.
+//! Nothing revoked comes back, on whichever gateway, and the store is told again (interface.md §7.3).
+
+use portcullis::id::KeyId;
+
+use crate::outage::{before, unavailable};
+use crate::support::{Gateway, RedisServer, UNAUTHORIZED, Upstream, eventually};
+
+fn line(key: &str) -> String {
+    format!("x-api-key: {key}\r\n")
+}
+
+fn revoke(gateway: &Gateway, id: &KeyId) {
+    let revoked = gateway.operate(async |admin| admin.revoke_key(id).await);
+    revoked.expect("revoked");
+}
+
+fn is_refused(gateway: &Gateway, key: &str) {
+    eventually("the key is refused", || {
+        (gateway.get(&line(key)).status == 401).then_some(())
+    });
+}
+
+/// The first verdict after an outage.
+fn first_verdict(gateway: &Gateway, key: &str) -> u16 {
+    eventually("a verdict", || {
+        let status = gateway.get(&line(key)).status;
+        (status != 503).then_some(status)
+    })
+}
+
+fn gaps(gateway: &Gateway, cause: &str) -> f64 {
+    gateway.metric(&format!(
+        "portcullis_revocation_log_gaps_total{{cause=\"{cause}\"}}"
+    ))
+}
+
+fn is_noticed(gateway: &Gateway, cause: &str) {
+    eventually("the loss is noticed", || {
+        (gaps(gateway, cause) >= 1.0).then_some(())
+    });
+}
+
+/// The store says so again, to its list and in the record.
+fn is_healed(redis: &RedisServer, gateway: &Gateway, id: &KeyId) {
+    eventually("the record says revoked", || {
+        let key = gateway.operate(async |admin| admin.key(id).await);
+        key.ok()?.key.revoked_at.map(drop)
+    });
+    eventually("the list has it", || {
+        let member = format!("key:{id}");
+        let at: Option<f64> = redis.command(&["ZSCORE", "pc:{rev}:nb", &member]);
+        at.map(drop)
+    });
+}
+
+#[test]
+fn what_was_revoked_before_a_rollback_stays_revoked_on_each_gateway() {
+    let upstream = Upstream::start();
+    let mut redis = RedisServer::start();
+    let setup = before(&redis, &upstream);
+    let (one, other) = (setup.start(), setup.start());
+    let (id, key) = one.key(&["domains:read"]);
+    let (_, honest) = one.key(&["domains:read"]);
+    for gateway in [&one, &other] {
+        assert_eq!(gateway.get(&line(&key)).status, 200);
+        assert_eq!(gateway.get(&line(&honest)).status, 200);
+    }
+    let copy = redis.copy();
+    revoke(&one, &id);
+    for gateway in [&one, &other] {
+        is_refused(gateway, &key);
+    }
+
+    redis.restore(&copy);
+    for gateway in [&one, &other] {
+        assert_eq!(first_verdict(gateway, &key), 401);
+        is_noticed(gateway, "behind");
+        assert_eq!(gateway.get(&line(&key)).status, 401);
+        assert_eq!(gateway.get(&line(&honest)).status, 200);
+    }
+    is_healed(&redis, &one, &id);
+    // Who starts now knows only what the store has, which is enough again.
+    let fresh = setup.start();
+    let answer = fresh.get(&line(&key));
+    assert_eq!((answer.status, answer.body.as_str()), (401, UNAUTHORIZED));
+    assert_eq!(gaps(&fresh, "behind"), 0.0);
+    assert_eq!(fresh.get(&line(&honest)).status, 200);
+}
+
+#[test]
+fn a_restart_during_an_outage_forgets_no_revocation_though_the_store_has() {
+    let upstream = Upstream::start();
+    let mut redis = RedisServer::start();
+    let setup = before(&redis, &upstream);
+    let gateway = setup.start();
+    let (id, key) = gateway.key(&["domains:read"]);
+    assert_eq!(gateway.get(&line(&key)).status, 200);
+    let copy = redis.copy();
+    revoke(&gateway, &id);
+    is_refused(&gateway, &key);
+    let memory = gateway.path("data/revocations.redb");
+    eventually("it is on disk", || {
+        let bytes = std::fs::read(&memory).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        text.contains(&format!("key:{id}")).then_some(())
+    });
+
+    redis.kill();
+    let gateway = Gateway::start_in(gateway.stop(), &setup.yaml());
+    unavailable(&gateway, &key);
+    redis.restore(&copy);
+    assert_eq!(first_verdict(&gateway, &key), 401);
+    is_noticed(&gateway, "behind");
+    is_healed(&redis, &gateway, &id);
+    assert_eq!(gateway.get(&line(&key)).status, 401);
+}
+
+#[test]
+fn an_emptied_store_and_another_one_in_its_place_are_noticed() {
+    let upstream = Upstream::start();
+    let mut redis = RedisServer::start();
+    let setup = before(&redis, &upstream);
+    let gateway = setup.start();
+    let (id, key) = gateway.key(&["domains:read"]);
+    assert_eq!(gateway.get(&line(&key)).status, 200);
+    revoke(&gateway, &id);
+    is_refused(&gateway, &key);
+    let _: () = redis.command(&["FLUSHALL"]);
+    is_noticed(&gateway, "emptied");
+    // There is no record any more, and the denial is on the list again.
+    eventually("the list has it", || {
+        let member = format!("key:{id}");
+        let at: Option<f64> = redis.command(&["ZSCORE", "pc:{rev}:nb", &member]);
+        at.map(drop)
+    });
+    assert_eq!(gateway.get(&line(&key)).status, 401);
+
+    let other = RedisServer::start();
+    drop(before(&other, &upstream).start());
+    redis.restore(&other.copy());
+    is_noticed(&gateway, "another");
+    eventually("that list has it too", || {
+        let member = format!("key:{id}");
+        let at: Option<f64> = redis.command(&["ZSCORE", "pc:{rev}:nb", &member]);
+        at.map(drop)
+    });
+    assert_eq!(gateway.get(&line(&key)).status, 401);
+}
