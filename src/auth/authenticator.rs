@@ -17,6 +17,7 @@ use super::cache::RecordCache;
 use super::credential::{Credential, CredentialForm};
 use super::csrf::CsrfKeys;
 use super::follower::{Caches, Follower};
+use super::look_ups::Source;
 use super::repepper::Repepper;
 use super::revocation::Revocation;
 use super::session::Sessions;
@@ -52,9 +53,10 @@ impl Authenticator {
         metrics: &Metrics,
     ) -> (Authenticator, Follower) {
         let cache = settings.cache;
+        let source = Source::new(Arc::clone(&store), control.clone());
         let caches = Caches {
-            keys: RecordCache::new(cache, Arc::clone(&store), control.clone(), metrics).into(),
-            sessions: RecordCache::new(cache, Arc::clone(&store), control.clone(), metrics).into(),
+            keys: RecordCache::new(cache, source.clone(), metrics).into(),
+            sessions: RecordCache::new(cache, source, metrics).into(),
         };
         let (witness, sights) = Witness::new(Arc::clone(&store));
         let peppers = &settings.peppers;

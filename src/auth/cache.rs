@@ -15,8 +15,7 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
-use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::observe::Metrics;
 use crate::secret::{Digest, random_bytes};
@@ -26,6 +25,7 @@ use super::cache_counters::Counters;
 use super::changes::{Changes, Validity};
 use super::front::{self, Booking, Front};
 use super::load::{Arrival, Errand, Loads, Outcome};
+use super::look_ups::{Place, Source};
 use super::revocation::Revocation;
 use super::{CacheSettings, Failure, Unavailable};
 
@@ -95,21 +95,17 @@ struct Absence {
     until: Instant,
 }
 
-/// The store, and the runtime that its connections live on.
-struct Source {
-    store: Arc<dyn Store>,
-    control: Handle,
-}
-
 /// Why a load begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Purpose {
+    /// Somebody waits for what is not cached.
     Miss,
-    Refresh,
+    /// Nobody waits: it has its place at the store.
+    Refresh(Place),
+    /// Somebody waits for what the store says now.
+    Reload,
 }
 
-/// A second bound around the store's own deadline: no request waits longer for a look-up.
-const LOAD_DEADLINE: Duration = Duration::from_secs(2);
 /// Loads that one request waits for while the record keeps changing.
 const LOAD_ATTEMPTS: usize = 3;
 /// A refresh that failed is tried again by a use after this.
@@ -118,8 +114,7 @@ const REFRESH_RETRY: Duration = Duration::from_secs(1);
 impl<K: Kept> RecordCache<K> {
     pub(super) fn new(
         settings: CacheSettings,
-        store: Arc<dyn Store>,
-        control: Handle,
+        source: Source,
         metrics: &Metrics,
     ) -> RecordCache<K> {
         RecordCache {
@@ -135,7 +130,7 @@ impl<K: Kept> RecordCache<K> {
             changes: Changes::new(),
             settings,
             origin: Instant::now(),
-            source: Source { store, control },
+            source,
             counters: Counters::new(K::CACHE, metrics),
         }
     }
@@ -181,10 +176,13 @@ impl<K: Kept> RecordCache<K> {
             }
             return Lookup::Miss;
         };
-        if self.claim_refresh(&known, now) {
+        // While many wait for the store there is no place for a refresh: a later use gets it.
+        if self.claim_refresh(&known, now)
+            && let Some(place) = self.source.spare_place()
+        {
             self.counters.refresh.inc();
             // Nobody waits for the arrival; the entry is replaced when it is there.
-            let _arrival = self.begin(*digest, Purpose::Refresh);
+            let _arrival = self.begin(*digest, Purpose::Refresh(place));
         } else {
             self.counters.hit.inc();
         }
@@ -193,7 +191,7 @@ impl<K: Kept> RecordCache<K> {
 
     /// Asks the store, once for all who ask meanwhile. `None` is: there is none.
     async fn load(self: &Arc<Self>, digest: Digest) -> Result<Option<Arc<K>>, Unavailable> {
-        self.wait(digest, Purpose::Miss).await
+        self.wait(digest, || Purpose::Miss).await
     }
 
     /// Asks the store also where something is cached.
@@ -201,16 +199,16 @@ impl<K: Kept> RecordCache<K> {
         self: &Arc<Self>,
         digest: Digest,
     ) -> Result<Option<Arc<K>>, Unavailable> {
-        self.wait(digest, Purpose::Refresh).await
+        self.wait(digest, || Purpose::Reload).await
     }
 
     async fn wait(
         self: &Arc<Self>,
         digest: Digest,
-        purpose: Purpose,
+        purpose: impl Fn() -> Purpose,
     ) -> Result<Option<Arc<K>>, Unavailable> {
         for _ in 0..LOAD_ATTEMPTS {
-            match self.begin(digest, purpose).outcome().await {
+            match self.begin(digest, purpose()).outcome().await {
                 Outcome::Failed => break,
                 Outcome::Loaded(record) => return Ok(record),
                 Outcome::Void => {}
@@ -242,20 +240,18 @@ impl<K: Kept> RecordCache<K> {
     /// the client that caused it goes away. It is detached, and bounded by its deadline.
     fn begin(self: &Arc<Self>, digest: Digest, purpose: Purpose) -> Arrival<Option<Arc<K>>> {
         let (arrival, errand) = self.loads.join(digest, self.changes.validity(&digest));
-        match (errand, purpose) {
-            (None, Purpose::Miss) => self.counters.shared.inc(),
-            (None, Purpose::Refresh) => {}
-            (Some(errand), _) => {
-                let cache = Arc::clone(self);
-                drop(self.source.control.spawn(cache.run(errand, purpose)));
-            }
+        if let Some(errand) = errand {
+            let cache = Arc::clone(self);
+            self.source.spawn(cache.run(errand, purpose));
+        } else if matches!(purpose, Purpose::Miss) {
+            self.counters.shared.inc();
         }
         arrival
     }
 
     async fn run(self: Arc<Self>, errand: Errand<Option<Arc<K>>>, purpose: Purpose) {
         // Between a request's look and its errand another load may have come and gone.
-        if purpose == Purpose::Miss {
+        if matches!(purpose, Purpose::Miss) {
             if let Some(known) = self.known(errand.digest(), Instant::now()).await {
                 return errand.end(Outcome::Loaded(Some(Arc::clone(&known.record))));
             }
@@ -264,7 +260,12 @@ impl<K: Kept> RecordCache<K> {
             }
             self.counters.miss.inc();
         }
-        let Some(record) = self.source.record::<K>(errand.digest()).await else {
+        let place = match purpose {
+            Purpose::Refresh(place) => Some(place),
+            Purpose::Miss | Purpose::Reload => None,
+        };
+        let asked = self.source.record::<K>(errand.digest(), place);
+        let Some(record) = asked.await else {
             return errand.end(Outcome::Failed);
         };
         let record = self.keep(&errand, record).await;
@@ -293,7 +294,9 @@ impl<K: Kept> RecordCache<K> {
             digest,
             record: Arc::clone(&record),
             validity,
-            refresh_at: AtomicU64::new(self.millis(Instant::now() + self.settings.fresh)),
+            refresh_at: AtomicU64::new(
+                self.millis(Instant::now() + shortened(self.settings.fresh)),
+            ),
             booking: Booking::default(),
         });
         self.front.put(&known, Instant::now());
@@ -328,7 +331,7 @@ impl<K: Kept> RecordCache<K> {
         if self.millis(now) < due {
             return false;
         }
-        let next = self.millis(now + REFRESH_RETRY);
+        let next = self.millis(now + shortened(REFRESH_RETRY));
         let claim =
             known
                 .refresh_at
@@ -339,30 +342,6 @@ impl<K: Kept> RecordCache<K> {
     fn millis(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.origin);
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Source {
-    /// The store's answer, if there is one. The store counts and times its own failures.
-    async fn record<K: Kept>(&self, digest: &Digest) -> Option<Option<K>> {
-        match timeout(LOAD_DEADLINE, K::load(&*self.store, *digest)).await {
-            Ok(Ok(answer)) => Some(answer),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, cache = K::CACHE, "a record could not be looked up");
-                None
-            }
-            Err(_) => {
-                let cache = K::CACHE;
-                tracing::debug!(cache, "no record within {LOAD_DEADLINE:?}");
-                None
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").finish_non_exhaustive()
     }
 }
 

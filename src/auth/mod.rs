@@ -32,6 +32,7 @@ mod follower;
 mod fleet;
 mod memory;
 mod heal;
+mod look_ups;
 mod key_desk;
 mod session_desk;
 mod shown_secret;

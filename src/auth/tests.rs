@@ -18,6 +18,7 @@ use crate::store::{Denial, DenialKind, KeyRecord, Store};
 use crate::token::{OpaqueFormat, OpaqueKind};
 
 use super::access_token::AccessTokens;
+use super::look_ups::MOST;
 use super::scripted_store::{Mood, ScriptedStore};
 use super::*;
 
@@ -264,6 +265,62 @@ async fn a_thousand_concurrent_first_uses_make_one_load() {
     assert_eq!(room.store.lookup_count(), 1);
     assert!(room.counted(r#"credential_cache_total{cache="api_key",outcome="miss"} 1"#));
     assert!(room.counted(r#"credential_cache_total{cache="api_key",outcome="shared"} 999"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_keys_at_once_only_so_many_are_looked_up_at_a_time() {
+    let room = Room::open().await;
+    let keys: Vec<String> = (0..3 * MOST).map(|_| room.key(|_| {})).collect();
+    room.store.set_lookups(Mood::Hold);
+    // Twice each, as after a flush of the caches: one look-up a key all the same.
+    let twice = || keys.iter().chain(&keys);
+    let requests: Vec<_> = twice().map(|key| room.request(key)).collect();
+    for _ in 0..100 {
+        yield_now().await;
+    }
+    assert_eq!(room.store.lookup_count(), MOST);
+    room.store.set_lookups(Mood::Answer);
+    for request in requests {
+        assert!(request.await.expect("no panic").is_ok());
+    }
+    assert_eq!(room.store.lookup_count(), keys.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_place_at_a_store_that_hangs_is_503_in_time_too() {
+    let room = Room::open().await;
+    let keys: Vec<String> = (0..2 * MOST).map(|_| room.key(|_| {})).collect();
+    room.store.set_lookups(Mood::Hang);
+    let asked = Instant::now();
+    let requests: Vec<_> = keys.iter().map(|key| room.request(key)).collect();
+    for request in requests {
+        assert_eq!(request.await.expect("no panic").err(), Some(NO_STORE));
+    }
+    assert!(asked.elapsed() <= Duration::from_secs(2));
+    room.store.set_lookups(Mood::Answer);
+    assert!(room.verdict(&keys[0]).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_makes_way_for_those_who_wait() {
+    let room = Room::open().await;
+    let known = room.key(|_| {});
+    assert!(room.verdict(&known).await.is_ok());
+    advance(Duration::from_secs(60)).await;
+    let others: Vec<String> = (0..MOST).map(|_| room.key(|_| {})).collect();
+    room.store.set_lookups(Mood::Hold);
+    let requests: Vec<_> = others.iter().map(|key| room.request(key)).collect();
+    eventually(|| room.store.lookup_count() == 1 + MOST).await;
+    assert!(room.verdict(&known).await.is_ok());
+    room.store.set_lookups(Mood::Answer);
+    for request in requests {
+        assert!(request.await.expect("no panic").is_ok());
+    }
+    assert_eq!(room.store.lookup_count(), 1 + MOST);
+    // A second later a use gets its refresh.
+    advance(Duration::from_secs(1)).await;
+    assert!(room.verdict(&known).await.is_ok());
+    eventually(|| room.store.lookup_count() == 2 + MOST).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -677,10 +734,11 @@ async fn a_record_past_its_freshness_is_served_and_refreshed_once_behind() {
     narrower.scopes = ScopeSet::parse("domains:read").expect("scopes");
     room.store.put(room.digest(&key), narrower);
 
-    advance(Duration::from_secs(59)).await;
+    // Spread: from 80 % of its time.
+    advance(Duration::from_secs(47)).await;
     assert!(room.verdict(&key).await.is_ok());
     assert_eq!(room.store.lookup_count(), 1);
-    advance(Duration::from_secs(1)).await;
+    advance(Duration::from_secs(13)).await;
     room.store.set_lookups(Mood::Hold);
     for _ in 0..10 {
         let principal = room.verdict(&key).await.expect("good");

@@ -2,6 +2,7 @@
 //! Nothing revoked comes back, on whichever gateway, and the store is told again (interface.md §7.3).
 
 use portcullis::id::KeyId;
+use tokio::time::{Duration, Instant};
 
 use crate::outage::{before, unavailable};
 use crate::support::{Gateway, RedisServer, UNAUTHORIZED, Upstream, eventually};
@@ -146,4 +147,64 @@ fn an_emptied_store_and_another_one_in_its_place_are_noticed() {
         at.map(drop)
     });
     assert_eq!(gateway.get(&line(&key)).status, 401);
+}
+
+/// Row 97: what a store that comes back, or caches that were emptied, cost the store.
+#[test]
+fn when_the_store_is_back_each_key_in_use_is_looked_up_once() {
+    const KEYS: usize = 200;
+    let upstream = Upstream::start();
+    let mut redis = RedisServer::start();
+    let mut setup = before(&redis, &upstream);
+    let fresh = Duration::from_secs(2);
+    setup.credentials = ", cache: { fresh: 2s, stale: 5m }".into();
+    let gateway = setup.start();
+    let keys: Vec<String> = (0..KEYS)
+        .map(|_| gateway.key(&["domains:read"]).1)
+        .collect();
+    let use_all = || {
+        std::thread::scope(|scope| {
+            for part in keys.chunks(KEYS / 4) {
+                let gateway = &gateway;
+                scope.spawn(move || {
+                    for key in part {
+                        assert_eq!(gateway.get(&line(key)).status, 200);
+                    }
+                });
+            }
+        });
+    };
+    // A record is read again after 80 % of its freshness at the earliest.
+    let most = |since: Instant| {
+        let times = since.elapsed().as_secs_f64() / (0.8 * fresh.as_secs_f64());
+        KEYS * (1 + times as usize)
+    };
+    use_all();
+
+    redis.kill();
+    let away = Instant::now();
+    while away.elapsed() < fresh {
+        use_all();
+    }
+    redis.launch();
+    let back = Instant::now();
+    eventually("the log is followed", || {
+        use_all();
+        (gateway.vitals("/readyz").status == 200).then_some(())
+    });
+    use_all();
+    let (calls, bound) = (redis.calls("hgetall"), most(back));
+    assert!((1..=bound).contains(&calls), "{calls} of at most {bound}");
+
+    let _: () = redis.command(&["CONFIG", "RESETSTAT"]);
+    let emptied = Instant::now();
+    let _: u64 = redis.command(&["XTRIM", "pc:{rev}:log", "MAXLEN", "0"]);
+    is_noticed(&gateway, "emptied");
+    use_all();
+    use_all();
+    let (calls, bound) = (redis.calls("hgetall"), most(emptied));
+    assert!(
+        (KEYS..=bound).contains(&calls),
+        "{calls} of at most {bound}"
+    );
 }

@@ -111,6 +111,15 @@ impl RedisServer {
         command.query(&mut connection).expect("a good command")
     }
 
+    /// How often it was given a command since it started or its statistics were reset.
+    pub fn calls(&self, command: &str) -> usize {
+        let stats: String = self.command(&["INFO", "commandstats"]);
+        let begin = format!("cmdstat_{command}:calls=");
+        let line = stats.lines().find_map(|line| line.strip_prefix(&begin));
+        let count = line.and_then(|rest| rest.split(',').next()?.parse().ok());
+        count.unwrap_or(0)
+    }
+
     /// Sets a field of a hash, without a word to anybody who follows the log.
     pub fn set_field(&self, hash: &str, field: &str, value: &str) {
         let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
