@@ -118,6 +118,7 @@ fn the_pages_on_coverage_name_tests_that_exist() {
     for (page, least) in [
         ("docs/seed-coverage.md", 30),
         ("docs/oauth-coverage.md", 90),
+        ("docs/outage.md", 15),
     ] {
         let page = fs::read_to_string(page).expect("the page");
         let named: Vec<(&str, &str)> = page

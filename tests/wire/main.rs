@@ -16,6 +16,7 @@ mod leaks;
 mod lifecycle;
 mod matrix;
 mod outage;
+mod outage_table;
 mod rollback;
 mod session_cookies;
 mod sessions;

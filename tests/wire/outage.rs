@@ -20,7 +20,7 @@ pub(crate) fn before(redis: &RedisServer, upstream: &Upstream) -> Setup {
 }
 
 /// A well-formed key that no store has.
-fn unknown_key() -> String {
+pub(crate) fn unknown_key() -> String {
     let format = portcullis::token::OpaqueFormat::new("osir");
     let live = portcullis::store::Environment::Live;
     format

@@ -34,7 +34,7 @@ fn ask(
     ))
 }
 
-fn post(gateway: &Gateway, credential: &str, body: &Value) -> Answer {
+pub(crate) fn post(gateway: &Gateway, credential: &str, body: &Value) -> Answer {
     ask(
         gateway,
         "POST",
@@ -45,7 +45,7 @@ fn post(gateway: &Gateway, credential: &str, body: &Value) -> Answer {
 }
 
 /// A session: its token and id.
-fn session(gateway: &Gateway, credential: &str, body: &Value) -> (String, String) {
+pub(crate) fn session(gateway: &Gateway, credential: &str, body: &Value) -> (String, String) {
     let answer = post(gateway, credential, body);
     assert_eq!(answer.status, 201, "{answer:?}");
     let given: Value = serde_json::from_str(&answer.body).expect("JSON");
@@ -341,7 +341,7 @@ fn on(redis: &RedisServer) -> String {
 }
 
 /// Puts a denial on the list, as another gateway of the fleet would.
-fn deny(redis: &RedisServer, kind: DenialKind, id: &str) {
+pub(crate) fn deny(redis: &RedisServer, kind: DenialKind, id: &str) {
     let settings = StoreSettings::Redis(RedisSettings {
         url: redis.url(),
         username: None,
