@@ -14,7 +14,9 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use crate::admin::{AdminAddress, AdminError, AdminListener, MetricsListener, Vitals};
+use crate::admin::{
+    AdminAddress, AdminError, AdminListener, LiveGateway as _, MetricsListener, Vitals,
+};
 use crate::auth::{
     AccessTokensError, Announcement, Follower, KeyDesk, KeyDeskParts, Reporter, ReporterParts,
 };
@@ -112,6 +114,9 @@ const BLOCKING_THREADS: usize = 32;
 /// How long the start waits for the first word of the revocation log. Without one the gateway
 /// serves all the same: 503 until it has one, and `/readyz` says so.
 const FIRST_CONFIRMATION: Duration = Duration::from_secs(2);
+
+/// How long the end waits for the store to take what keys were last used for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Builds, binds and starts a gateway; returns when it serves.
 pub fn start(config_path: &Path, config: Config) -> Result<Running, AppError> {
@@ -350,6 +355,11 @@ impl Running {
         }
         self.operations.end();
         self.control.block_on(async {
+            // No request is counted any more.
+            let telling = self.operations.tell_usage();
+            if tokio::time::timeout(LAST_WORDS, telling).await.is_err() {
+                tracing::warn!("the store did not take the last uses of keys");
+            }
             for operator in self.operators {
                 if let Err(error) = operator.await {
                     tracing::error!(%error, "an operator's listener ended in a bug");

@@ -108,7 +108,8 @@ impl ScopeSet {
         self.text.is_empty()
     }
 
-    fn has(&self, scope: &str) -> bool {
+    /// Whether a scope of this name is in the set.
+    pub fn has(&self, scope: &str) -> bool {
         self.names().any(|name| name == scope)
     }
 }

@@ -28,6 +28,9 @@ pub trait LiveGateway: Send + Sync + 'static {
     /// Whether an issuer made this access token, and what it says; be it revoked or not.
     async fn read_access_token(&self, token: &Secret) -> Result<Arc<VerifiedToken>, Failure>;
 
+    /// Tells the store now what this gateway has counted of the uses of keys.
+    async fn tell_usage(&self);
+
     /// Whether this instance should get traffic.
     fn readiness(&self) -> Readiness;
 

@@ -292,6 +292,14 @@ impl LiveGateway for Operations {
         live.authenticator().read_access_token(token.expose()).await
     }
 
+    async fn tell_usage(&self) {
+        let usage = Arc::clone(self.gateway.live.load().authenticator().usage());
+        // In a task of its own: who goes away in the middle of it would have it told twice.
+        if let Err(error) = tokio::spawn(async move { usage.tell().await }).await {
+            tracing::error!(%error, "telling the uses of keys ended in a bug");
+        }
+    }
+
     fn internal_jwks(&self) -> Value {
         self.gateway.signer.jwks().clone()
     }

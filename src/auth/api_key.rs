@@ -18,6 +18,7 @@ use super::repepper::{Repepper, Repeppered};
 use super::revocation::Revocation;
 use super::shown_secret::ShownSecret;
 use super::sight::{Occasion, Sight, Witness};
+use super::usage::{UsageBook, UseCounts};
 use super::{CredentialKind, Failure, Principal, Refusal, Unavailable};
 
 /// Verifies API keys.
@@ -141,6 +142,7 @@ impl ApiKeys {
         } else {
             let principal = Principal::new(Arc::clone(&key.identity));
             if occasion.is_use_of(&principal) {
+                key.identity.see(now);
                 self.witness
                     .note(&key.sight, key.digest, now, SIGHT, expires_at);
             }
@@ -161,9 +163,16 @@ impl ApiKeys {
 impl Kept for Key {
     const CACHE: &'static str = "api_key";
 
-    async fn load(store: &dyn Store, digest: Digest) -> Result<Option<Key>, StoreError> {
+    async fn load(
+        store: &dyn Store,
+        usage: &UsageBook,
+        digest: Digest,
+    ) -> Result<Option<Key>, StoreError> {
         let record = store.key_by_digest(&digest).await?;
-        Ok(record.map(|record| Key::new(digest, record)))
+        Ok(record.map(|record| {
+            let counts = usage.counts(&record.id, &record.scopes);
+            Key::new(digest, record, counts)
+        }))
     }
 
     fn succeed(&mut self, before: &Key) {
@@ -172,7 +181,7 @@ impl Kept for Key {
 }
 
 impl Key {
-    fn new(digest: Digest, record: KeyRecord) -> Key {
+    fn new(digest: Digest, record: KeyRecord, counts: Arc<UseCounts>) -> Key {
         let identity = Identity {
             kind: CredentialKind::ApiKey,
             credential_id: CredentialId::from(&record.id),
@@ -200,7 +209,7 @@ impl Key {
                 Some(_) => Standing::Revoked,
                 None => Standing::Live,
             },
-            identity: Arc::new(Holder::from(identity)),
+            identity: Arc::new(Holder::counted(identity, counts)),
             sight: Sight::default(),
             repeppered: Repeppered::default(),
         }

@@ -24,6 +24,7 @@ use super::session::Sessions;
 use super::shown_secret::ShownSecret;
 use super::sight::{Occasion, Witness};
 use super::tally::Tally;
+use super::usage::UsageBook;
 use super::{CredentialSettings, Failure, IssuerRevocation, Principal, Refusal, Unavailable};
 
 /// Verifies credentials of every kind. One per process, shared by its workers.
@@ -36,6 +37,7 @@ pub struct Authenticator {
     access_tokens: AccessTokens,
     revocation: Arc<Revocation>,
     tally: Arc<Tally>,
+    usage: Arc<UsageBook>,
 }
 
 impl Authenticator {
@@ -53,7 +55,8 @@ impl Authenticator {
         metrics: &Metrics,
     ) -> (Authenticator, Follower) {
         let cache = settings.cache;
-        let source = Source::new(Arc::clone(&store), control.clone());
+        let usage = Arc::new(UsageBook::new(Arc::clone(&store), clock.clone(), metrics));
+        let source = Source::new(Arc::clone(&store), Arc::clone(&usage), control.clone());
         let caches = Caches {
             keys: RecordCache::new(cache, source.clone(), metrics).into(),
             sessions: RecordCache::new(cache, source, metrics).into(),
@@ -81,8 +84,10 @@ impl Authenticator {
             access_tokens,
             revocation: Arc::clone(&revocation),
             tally: Arc::new(Tally::new(metrics)),
+            usage: Arc::clone(&usage),
         };
-        let follower = Follower::new(store, revocation, caches, sights, clock, metrics);
+        let beside = (sights, usage);
+        let follower = Follower::new(store, revocation, caches, beside, clock, metrics);
         (authenticator, follower)
     }
 
@@ -97,6 +102,7 @@ impl Authenticator {
             access_tokens,
             revocation: Arc::clone(&self.revocation),
             tally: Arc::clone(&self.tally),
+            usage: Arc::clone(&self.usage),
         }
     }
 
@@ -126,6 +132,11 @@ impl Authenticator {
         let issued_at = Timestamp::from_secs(0);
         let mark = (DenialKind::Grant, family.as_str());
         self.revocation.denies(issued_at, [mark])
+    }
+
+    /// What keys are used for.
+    pub fn usage(&self) -> &Arc<UsageBook> {
+        &self.usage
     }
 
     /// Whose credential this is that a request from `client` shows, for a resource of ours, as `aud`

@@ -27,6 +27,7 @@ use super::front::{self, Booking, Front};
 use super::load::{Arrival, Errand, Loads, Outcome};
 use super::look_ups::{Place, Source};
 use super::revocation::Revocation;
+use super::usage::UsageBook;
 use super::{CacheSettings, Failure, Unavailable};
 
 /// One kind of what is cached, and how the store is asked for it.
@@ -37,6 +38,7 @@ pub(super) trait Kept: fmt::Debug + Send + Sync + Sized + 'static {
     /// Asks the store. `None` is: there is none.
     fn load(
         store: &dyn Store,
+        usage: &UsageBook,
         digest: Digest,
     ) -> impl Future<Output = Result<Option<Self>, StoreError>> + Send;
 

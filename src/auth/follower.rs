@@ -35,6 +35,7 @@ use super::memory::MemoryWriter;
 use super::revocation::Revocation;
 use super::session::Session;
 use super::sight::SightWriter;
+use super::usage::UsageBook;
 
 /// The one reader of the log: runs on the control runtime from start to shutdown.
 #[must_use = "without a follower nothing is verified"]
@@ -43,6 +44,7 @@ pub struct Follower {
     sights: SightWriter,
     memory: MemoryWriter,
     healer: Healer,
+    usage: Arc<UsageBook>,
 }
 
 struct Log {
@@ -107,7 +109,7 @@ impl Follower {
         store: Arc<dyn Store>,
         revocation: Arc<Revocation>,
         caches: Caches,
-        sights: SightWriter,
+        (sights, usage): (SightWriter, Arc<UsageBook>),
         clock: Clock,
         metrics: &Metrics,
     ) -> Follower {
@@ -139,6 +141,7 @@ impl Follower {
             sights,
             memory,
             healer,
+            usage,
         }
     }
 
@@ -155,19 +158,22 @@ impl Follower {
     }
 
     /// Never ends: abort its task at shutdown. Also tells the store which credentials are in use and
-    /// which revocations it has lost, and keeps them on disk; none of these waits for another.
+    /// what for, and which revocations it has lost, and keeps those on disk; none of these waits for
+    /// another.
     pub async fn run(self) -> Infallible {
         let Follower {
             log,
             sights,
             memory,
             healer,
+            usage,
         } = self;
         tokio::select! {
             never = log.read() => never,
             never = sights.run() => never,
             never = memory.run() => never,
             never = healer.run() => never,
+            never = usage.run() => never,
         }
     }
 }

@@ -19,12 +19,15 @@ use crate::secret::Digest;
 use crate::store::Store;
 
 use super::cache::Kept;
+use super::usage::UsageBook;
 
 /// The store, the runtime that its connections live on, and the places at it. Shared by all caches
 /// of an instance.
 #[derive(Clone)]
 pub(super) struct Source {
     store: Arc<dyn Store>,
+    /// Where the uses of what is found are counted.
+    usage: Arc<UsageBook>,
     control: Handle,
     places: Arc<Semaphore>,
 }
@@ -43,9 +46,10 @@ const FOR_MISSES: usize = MOST / 2;
 const DEADLINE: Duration = Duration::from_secs(2);
 
 impl Source {
-    pub(super) fn new(store: Arc<dyn Store>, control: Handle) -> Source {
+    pub(super) fn new(store: Arc<dyn Store>, usage: Arc<UsageBook>, control: Handle) -> Source {
         Source {
             store,
+            usage,
             control,
             places: Arc::new(Semaphore::new(MOST)),
         }
@@ -79,7 +83,7 @@ impl Source {
                 Some(place) => Some(place),
                 None => self.place().await,
             };
-            K::load(&*self.store, *digest).await
+            K::load(&*self.store, &self.usage, *digest).await
         };
         match timeout(DEADLINE, answer).await {
             Ok(Ok(answer)) => Some(answer),
@@ -111,12 +115,16 @@ impl fmt::Debug for Source {
 #[cfg(test)]
 mod tests {
     use crate::auth::scripted_store::ScriptedStore;
+    use crate::clock::Clock;
+    use crate::observe::Metrics;
 
     use super::*;
 
     #[tokio::test]
     async fn refreshes_leave_half_of_the_places_to_those_who_wait() {
-        let source = Source::new(Arc::new(ScriptedStore::new()), Handle::current());
+        let (store, clock) = (Arc::new(ScriptedStore::new()), Clock::system());
+        let book = UsageBook::new(Arc::clone(&store) as _, clock, &Metrics::new());
+        let source = Source::new(store, Arc::new(book), Handle::current());
         let refreshes: Vec<Place> = std::iter::from_fn(|| source.spare_place()).collect();
         assert_eq!(refreshes.len(), MOST - FOR_MISSES);
         let mut misses = Vec::new();

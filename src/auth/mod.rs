@@ -19,6 +19,7 @@ mod authenticator;
 mod api_key;
 mod session;
 mod sight;
+mod usage;
 mod repepper;
 mod cache;
 mod cache_counters;
@@ -79,6 +80,7 @@ pub use token_desk::{
     TokenSelection,
 };
 pub use told::Told;
+pub use usage::UsageBook;
 
 pub use crate::token::jwt::SignatureAlgorithm;
 

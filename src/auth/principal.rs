@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 
 use super::told::{Told, ToldTexts};
+use super::usage::UseCounts;
 use crate::clock::Timestamp;
 use crate::environment::Environment;
 use crate::id::{AccountId, CredentialId, FamilyId, KeyId, SessionId};
@@ -67,6 +68,8 @@ pub struct Principal {
 pub(super) struct Holder {
     identity: Identity,
     told: OnceLock<ToldTexts>,
+    /// Of keys, and of sessions that keys gave.
+    counts: Option<Arc<UseCounts>>,
 }
 
 /// What a credential says of its holder. Built inside `auth` from a record or a token.
@@ -100,6 +103,24 @@ impl From<Identity> for Holder {
         Holder {
             identity,
             told: OnceLock::new(),
+            counts: None,
+        }
+    }
+}
+
+impl Holder {
+    /// One whose uses are counted.
+    pub(super) fn counted(identity: Identity, counts: Arc<UseCounts>) -> Holder {
+        Holder {
+            counts: Some(counts),
+            ..Holder::from(identity)
+        }
+    }
+
+    /// It is used now.
+    pub(super) fn see(&self, now: Timestamp) {
+        if let Some(counts) = &self.counts {
+            counts.see(now);
         }
     }
 }
@@ -122,6 +143,20 @@ impl Principal {
     pub fn told(&self, what: Told) -> Option<Bytes> {
         let told = &self.identity.told;
         told.get_or_init(|| ToldTexts::of(&self.identity)).get(what)
+    }
+
+    /// Counts a request of its that was let through; `needed` is what one or all had to be granted of.
+    pub fn count_use(&self, needed: Option<&ScopeSet>) {
+        if let Some(counts) = &self.identity.counts {
+            counts.count(needed);
+        }
+    }
+
+    /// Counts a request of its that was refused for the want of one or all of these.
+    pub fn count_missing(&self, needed: &ScopeSet) {
+        if let Some(counts) = &self.identity.counts {
+            counts.count_missing(needed);
+        }
     }
 
     /// Whether both come from one look at one credential: nothing about them can differ.

@@ -11,10 +11,10 @@ use crate::clock::Timestamp;
 use crate::id::{InstanceId, KeyId};
 use crate::secret::Digest;
 use crate::store::{
-    Change, Changed, CreateKey, Cursor, Denial, DenialKind, Denials, Event, EventStore, Fleet,
-    FleetReach, FleetStore, Follow, Gap, Index, Instance, InstanceReport, KeyRecord, KeyRotated,
-    KeyRotation, KeyStore, Member, NewKey, Place, Plan, Position, Rehash, ReportKind, RevokeKey,
-    RotateKey, Shelf, StoreError,
+    Addition, Change, Changed, CreateKey, Cursor, Denial, DenialKind, Denials, Event, EventStore,
+    Fleet, FleetReach, FleetStore, Follow, Gap, Index, Instance, InstanceReport, KeyRecord,
+    KeyRotated, KeyRotation, KeyStore, Member, NewKey, Place, Plan, Position, Rehash, ReportKind,
+    RevokeKey, RotateKey, Shelf, StoreError,
 };
 
 /// How old each entry of the log is when it is reported as read.
@@ -39,6 +39,7 @@ pub(super) struct ScriptedStore {
     lookups: watch::Sender<Mood>,
     log: watch::Sender<Mood>,
     reports: watch::Sender<Mood>,
+    counts: watch::Sender<Mood>,
     changes: watch::Sender<usize>,
 }
 
@@ -65,6 +66,7 @@ impl ScriptedStore {
             lookups: watch::Sender::new(Mood::Answer),
             log: watch::Sender::new(Mood::Answer),
             reports: watch::Sender::new(Mood::Answer),
+            counts: watch::Sender::new(Mood::Answer),
             changes: watch::Sender::new(0),
         }
     }
@@ -111,6 +113,11 @@ impl ScriptedStore {
     pub(super) fn set_log(&self, mood: Mood) {
         self.log.send_replace(mood);
         self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Additions to what is counted.
+    pub(super) fn set_counts(&self, mood: Mood) {
+        self.counts.send_replace(mood);
     }
 
     /// Puts a record there without a word in the log.
@@ -447,6 +454,23 @@ impl Shelf for ScriptedStore {
                 .and_then(|text| text.parse().ok());
             let latest = moment.as_millis().max(before.unwrap_or(i64::MIN));
             state.documents.insert(place, latest.to_string());
+        }
+        Ok(())
+    }
+
+    async fn add(&self, additions: Vec<Addition>, _: Timestamp) -> Result<(), StoreError> {
+        in_mood(&self.counts).await?;
+        let mut state = self.state();
+        for addition in additions {
+            let before = state.documents.get(&addition.place);
+            let mut sums: BTreeMap<String, u64> = before.map_or_else(BTreeMap::new, |text| {
+                serde_json::from_str(text).expect("JSON")
+            });
+            for (name, count) in addition.counts {
+                *sums.entry(name).or_default() += count;
+            }
+            let text = serde_json::to_string(&sums).expect("JSON");
+            state.documents.insert(addition.place, text);
         }
         Ok(())
     }

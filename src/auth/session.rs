@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, Timestamp};
-use crate::id::{AccountId, CredentialId, SessionId};
+use crate::id::{AccountId, CredentialId, KeyId, SessionId};
 use crate::secret::{Digest, Peppers};
 use crate::store::{
     DenialKind, KeyRecord, ParentToken, SessionParent, SessionRecord, Store, StoreError,
@@ -25,6 +25,7 @@ use super::cache::{Kept, RecordCache};
 use super::principal::{Holder, Identity};
 use super::revocation::Revocation;
 use super::sight::{Occasion, Sight, Witness};
+use super::usage::UsageBook;
 use super::{AccessTokens, CredentialKind, Failure, Principal, Refusal};
 
 /// Verifies session tokens.
@@ -150,6 +151,7 @@ impl Sessions {
             let principal = Principal::new(Arc::clone(identity));
             if occasion.is_use_of(&principal) {
                 session.sight.raise(now);
+                identity.see(now);
                 let until = identity.expires_at;
                 self.witness
                     .note(&session.sight, session.digest, now, SIGHT, until);
@@ -198,7 +200,11 @@ impl Sessions {
 impl Kept for Session {
     const CACHE: &'static str = "session";
 
-    async fn load(store: &dyn Store, digest: Digest) -> Result<Option<Session>, StoreError> {
+    async fn load(
+        store: &dyn Store,
+        usage: &UsageBook,
+        digest: Digest,
+    ) -> Result<Option<Session>, StoreError> {
         let Some(record) = store.session_by_digest(&digest).await? else {
             return Ok(None);
         };
@@ -210,7 +216,11 @@ impl Kept for Session {
             Some(_) => store.last_seen(vec![digest]).await?.pop().flatten(),
             None => None,
         };
-        Ok(Some(Session::new(digest, record, key.as_ref(), seen)))
+        let session = Session::new(digest, record, key.as_ref(), seen);
+        Ok(Some(match key {
+            Some(key) => session.counted_for(&key.id, usage),
+            None => session,
+        }))
     }
 
     fn succeed(&mut self, before: &Session) {
@@ -248,6 +258,16 @@ impl Session {
             sight,
             loaded_at: Instant::now(),
             identity: Arc::new(Holder::from(identity(record, key))),
+        }
+    }
+
+    /// What it does counts for the key that gave it.
+    fn counted_for(self, key: &KeyId, usage: &UsageBook) -> Session {
+        let identity = &**self.identity;
+        let counts = usage.counts(key, &identity.scopes);
+        Session {
+            identity: Arc::new(Holder::counted(identity.clone(), counts)),
+            ..self
         }
     }
 

@@ -25,6 +25,7 @@ use super::*;
 mod fleet;
 mod losses;
 mod sessions;
+mod usage;
 
 /// Where requests are from.
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

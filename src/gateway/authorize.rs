@@ -34,7 +34,7 @@ pub struct Authorized {
     pub(super) caller: Caller,
 }
 
-/// Lets a request through, or says why not.
+/// Lets a request through, or says why not. Either is counted as a use of a key.
 pub(super) fn authorize(
     intake: Intake,
     route: &Arc<Route>,
@@ -49,9 +49,11 @@ pub(super) fn authorize(
                 upstream,
             };
             if !check.allows(&asked, principal) {
+                check.count(route, principal);
                 return Err(check.rejection(route));
             }
         }
+        principal.count_use(route.settings().access.scopes());
     }
     Ok(Authorized {
         intake,
@@ -103,6 +105,13 @@ impl Check {
             Check::Address => Reason::Address,
             Check::Environment => Reason::Environment,
             Check::Scope => Reason::Scope,
+        }
+    }
+
+    /// Counts that it did not let this caller through.
+    fn count(self, route: &Route, principal: &Principal) {
+        if let (Check::Scope, Some(needed)) = (self, route.settings().access.scopes()) {
+            principal.count_missing(needed);
         }
     }
 

@@ -87,3 +87,13 @@ pub enum Access {
     /// Holders of all of these.
     Scopes(ScopeSet),
 }
+
+impl Access {
+    /// The scopes that it asks for, one or all of them.
+    pub fn scopes(&self) -> Option<&ScopeSet> {
+        match self {
+            Access::AnyScope(scopes) | Access::Scopes(scopes) => Some(scopes),
+            Access::Authenticated | Access::Public { .. } => None,
+        }
+    }
+}

@@ -75,6 +75,8 @@ pub struct Metrics {
     pub audit_dropped: IntCounter,
     /// `portcullis_access_log_dropped_total`.
     pub access_log_dropped: IntCounter,
+    /// `portcullis_usage_dropped_total`.
+    pub usage_dropped: IntCounter,
 }
 
 /// The handles of one route.
@@ -197,6 +199,7 @@ impl Metrics {
             panics: families.register(IntCounter::new("panics_total", "Bugs, each of which cost one request.").expect("valid name")),
             audit_dropped: families.register(IntCounter::new("audit_dropped_total", "Audit lines that could not be written.").expect("valid name")),
             access_log_dropped: families.counter("access_log_dropped_total", "Access-log lines that could not be kept."),
+            usage_dropped: families.counter("usage_dropped_total", "Uses of keys that were counted and could not be kept."),
             registry: families.registry.clone(),
         };
         let build_info = families.gauges("build_info", "The running version.", &["version"]);

@@ -21,14 +21,14 @@ use crate::secret::Digest;
 use super::{
     ActivateSigningKey, AdvanceInteraction, AnswerLogin, ChangeUser, ClientRecord, ClientRotation,
     ClientSettings, ClientStore, ConsentRecord, CreateClient, CreateGrant, CreateInteraction,
-    CreateKey, CreateSession, CreateUser, Cursor, Decision, Denial, Denials, DisableClient,
+    CreateKey, CreateSession, CreateUser, Cursor, Day, Decision, Denial, Denials, DisableClient,
     DropSigningKey, EndSession, EventStore, Fleet, FleetStore, Follow, GrantOwner, GrantRecord,
     GrantStore, InstanceReport, InteractionRecord, InteractionStore, KeyRecord, KeyRotated,
-    KeyRotation, KeyStore, Login, LoginAnswer, NewKey, NewSession, NewSigningKey, Page,
-    PasswordHash, Position, PublishSigningKey, Redeem, RedeemCode, Rehash, RevocationReason,
-    RevokeGrant, RevokeKey, Rotate, RotateClientSecret, RotateKey, RotateRefresh, SessionOwner,
-    SessionRecord, SessionStore, SigningKeyRecord, SigningKeyStore, Store, StoreError, Touch,
-    UpdateClient, UsageStore, UserRecord, UserStore,
+    KeyRotation, KeyStore, KeyUsage, KeyUses, Login, LoginAnswer, NewKey, NewSession,
+    NewSigningKey, Page, PasswordHash, Position, PublishSigningKey, Redeem, RedeemCode, Rehash,
+    RevocationReason, RevokeGrant, RevokeKey, Rotate, RotateClientSecret, RotateKey, RotateRefresh,
+    SessionOwner, SessionRecord, SessionStore, SigningKeyRecord, SigningKeyStore, Store,
+    StoreError, Touch, UpdateClient, UsageStore, UserRecord, UserStore,
 };
 
 /// Puts a store behind its counters.
@@ -123,6 +123,10 @@ measured! {
     UsageStore {
         touch(touches: Vec<Touch>) -> ();
         last_seen(digests: Vec<Digest>) -> Vec<Option<Timestamp>>;
+        begin_usage(at: Timestamp) -> Timestamp;
+        usage_began() -> Option<Timestamp>;
+        add_usage(uses: Vec<KeyUses>, at: Timestamp) -> ();
+        usage(keys: Vec<KeyId>, since: Day, until: Day) -> Vec<KeyUsage>;
     }
     SessionStore {
         create_session(session: NewSession) -> CreateSession;

@@ -68,12 +68,14 @@ pub use session::{
     CreateSession, EndSession, NewSession, ParentToken, SessionOwner, SessionParent, SessionRecord,
     SessionStore,
 };
-pub use shelf::{Change, Changed, Cursor, Index, Listing, Member, Page, Place, Plan, Shelf};
+pub use shelf::{
+    Addition, Change, Changed, Cursor, Index, Listing, Member, Page, Place, Plan, Shelf,
+};
 pub use signing_key::{
     ActivateSigningKey, DropSigningKey, NewSigningKey, PublishSigningKey, SigningAlgorithm,
     SigningKeyRecord, SigningKeyState, SigningKeyStore,
 };
-pub use usage::{Touch, UsageStore};
+pub use usage::{Day, KeyUsage, KeyUses, Touch, UsageStore, Uses};
 pub use user::{ChangeUser, CreateUser, PasswordHash, UserRecord, UserStore};
 
 /// Opens the configured store; each of its verbs is counted in `metrics`.

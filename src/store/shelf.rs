@@ -11,6 +11,7 @@
 //! denied one may still look live, which nobody is let in with, because the denial stands; none
 //! works that is not listed. Invariant: a decision to deny is never undone by deciding anew.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::future::Future;
 
@@ -225,6 +226,18 @@ pub enum Changed<T> {
     Full,
 }
 
+/// What is to be added to a document that counts things by name: a flat JSON object of numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addition {
+    /// Which document; made with the first addition.
+    pub place: Place,
+    /// How many more of each. All the numbers of a document stay below 10^14, up to which Redis' Lua
+    /// writes them whole.
+    pub counts: BTreeMap<String, u64>,
+    /// When the document may go by itself.
+    pub until: Option<Timestamp>,
+}
+
 /// What a backend offers.
 pub trait Shelf: Send + Sync + 'static {
     /// Documents, in the order of the places.
@@ -256,6 +269,14 @@ pub trait Shelf: Send + Sync + 'static {
     fn raise(
         &self,
         moments: Vec<(Place, Timestamp, Option<Timestamp>)>,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Adds to documents that count, each atomically: what several add at a time is all there. After
+    /// an error some may have been added.
+    fn add(
+        &self,
+        additions: Vec<Addition>,
         at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -6,9 +6,9 @@ use portcullis::clock::Timestamp;
 use portcullis::id::{InstanceId, KeyId};
 use portcullis::secret::Digest;
 use portcullis::store::{
-    Changed, CreateKey, Cursor, Denial, Denials, EventStore, Fleet, FleetStore, Follow, Index,
-    InstanceReport, KeyRecord, KeyRotated, KeyRotation, KeyStore, Member, NewKey, Place, Plan,
-    Position, Rehash, RevokeKey, RotateKey, Shelf, StoreError,
+    Addition, Changed, CreateKey, Cursor, Denial, Denials, EventStore, Fleet, FleetStore, Follow,
+    Index, InstanceReport, KeyRecord, KeyRotated, KeyRotation, KeyStore, Member, NewKey, Place,
+    Plan, Position, Rehash, RevokeKey, RotateKey, Shelf, StoreError,
 };
 
 pub(crate) struct BrokenStore;
@@ -125,6 +125,10 @@ impl Shelf for BrokenStore {
         _: Vec<(Place, Timestamp, Option<Timestamp>)>,
         _: Timestamp,
     ) -> Result<(), StoreError> {
+        broken()
+    }
+
+    async fn add(&self, _: Vec<Addition>, _: Timestamp) -> Result<(), StoreError> {
         broken()
     }
 }

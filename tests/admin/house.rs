@@ -182,6 +182,8 @@ impl LiveGateway for Puppet {
         Err(Failure::Refused(Refusal::Signature))
     }
 
+    async fn tell_usage(&self) {}
+
     fn internal_jwks(&self) -> Value {
         json!({ "keys": [] })
     }

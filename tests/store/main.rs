@@ -10,6 +10,7 @@ mod interactions;
 mod rotation;
 mod sessions;
 mod signing_keys;
+mod usage;
 mod users;
 mod embedded;
 #[expect(unreachable_pub, reason = "a test binary has no outside")]

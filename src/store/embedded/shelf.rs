@@ -3,11 +3,15 @@
 //!
 //! Invariant: whatever may go by itself is in `ENDS`, and each change takes some of it away.
 
+use std::collections::BTreeMap;
+
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use crate::clock::Timestamp;
 use crate::secret::Digest;
-use crate::store::shelf::{Change, Changed, Cursor, Index, Listing, Member, Place, Plan};
+use crate::store::shelf::{
+    Addition, Change, Changed, Cursor, Index, Listing, Member, Place, Plan, parse,
+};
 use crate::store::{Event, Shelf, StoreError};
 
 use super::{EmbeddedStore, denials, log, rotation};
@@ -93,6 +97,28 @@ impl Shelf for EmbeddedStore {
         })
         .await
     }
+
+    async fn add(&self, additions: Vec<Addition>, at: Timestamp) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            for addition in &additions {
+                add(transaction, addition)?;
+            }
+            sweep(transaction, at, additions.len())
+        })
+        .await
+    }
+}
+
+fn add(transaction: &WriteTransaction, addition: &Addition) -> Result<(), StoreError> {
+    let before = document(transaction, &addition.place)?;
+    let mut sums: BTreeMap<String, u64> = parse(before.as_deref())?.unwrap_or_default();
+    for (name, count) in &addition.counts {
+        let sum = sums.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(*count);
+    }
+    let text = serde_json::to_string(&sums);
+    let text = text.map_err(|error| StoreError::Unavailable(error.into()))?;
+    write(transaction, &addition.place, &text, addition.until)
 }
 
 fn document(transaction: &WriteTransaction, place: &Place) -> Result<Option<String>, StoreError> {

@@ -179,6 +179,19 @@ return 1"
 }
 
 lua! {
+    /// KEYS: document. ARGV: for how long (ms, 0 is for ever), then names and numbers, which are added
+    /// to those that it has: a flat JSON object.
+    ADD = "
+local text = redis.call('GET', KEYS[1])
+local sums = text and cjson.decode(text) or {}
+for i = 2, #ARGV, 2 do sums[ARGV[i]] = (sums[ARGV[i]] or 0) + tonumber(ARGV[i + 1]) end
+text = cjson.encode(sums)
+if ARGV[1] == '0' then redis.call('SET', KEYS[1], text)
+else redis.call('SET', KEYS[1], text, 'PX', ARGV[1]) end
+return 1"
+}
+
+lua! {
     /// KEYS: record. ARGV: id, its end, for how long it is remembered (ms). An earlier end stands.
     /// Answers when it was revoked, if it was.
     RETIRE = "

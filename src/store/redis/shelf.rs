@@ -9,7 +9,7 @@ use std::time::Duration;
 use ::redis::{Pipeline, cmd, pipe};
 
 use crate::clock::Timestamp;
-use crate::store::shelf::{Change, Changed, Cursor, Index, Listing, Member, Place, Plan};
+use crate::store::shelf::{Addition, Change, Changed, Cursor, Index, Listing, Member, Place, Plan};
 use crate::store::{Denial, Shelf, StoreError};
 
 use super::fault::Fault;
@@ -74,6 +74,13 @@ impl Shelf for RedisStore {
     ) -> Result<(), StoreError> {
         for batch in moments.chunks(BATCH) {
             self.lane.call(|c| raise(c, batch, at)).await?;
+        }
+        Ok(())
+    }
+
+    async fn add(&self, additions: Vec<Addition>, at: Timestamp) -> Result<(), StoreError> {
+        for batch in additions.chunks(BATCH) {
+            self.lane.call(|c| add(c, batch, at)).await?;
         }
         Ok(())
     }
@@ -205,6 +212,27 @@ async fn raise(
         writes.cmd("EVALSHA").arg(layout::RAISE.script.get_hash());
         writes.arg(1).arg(layout::document(place));
         writes.arg(moment.as_millis()).arg(life(*until, at));
+    }
+    let _answers: Vec<::redis::Value> = writes.query_async(&mut connection).await?;
+    Ok(())
+}
+
+async fn add(
+    mut connection: Connection,
+    additions: &[Addition],
+    at: Timestamp,
+) -> Result<(), Fault> {
+    let mut writes = pipe();
+    // As in `raise`.
+    let load = writes.cmd("SCRIPT").arg("LOAD");
+    load.arg(layout::ADD.source).ignore();
+    for addition in additions {
+        writes.cmd("EVALSHA").arg(layout::ADD.script.get_hash());
+        writes.arg(1).arg(layout::document(&addition.place));
+        writes.arg(life(addition.until, at));
+        for (name, count) in &addition.counts {
+            writes.arg(name).arg(*count);
+        }
     }
     let _answers: Vec<::redis::Value> = writes.query_async(&mut connection).await?;
     Ok(())
