@@ -11,6 +11,8 @@ mod redis;
 mod audit;
 #[path = "cli/dev.rs"]
 mod dev;
+#[path = "cli/key_report.rs"]
+mod key_report;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
 #[path = "cli/paste.rs"]

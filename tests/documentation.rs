@@ -91,6 +91,7 @@ fn links_between_pages_lead_somewhere() {
         "README.md",
         "docs/errors.md",
         "docs/architecture.md",
+        "docs/key-report.md",
         "docs/outage.md",
         "docs/revocation.md",
         "docs/seed-coverage.md",

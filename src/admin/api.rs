@@ -21,7 +21,8 @@ use super::problem::AdminProblem;
 use super::socket::{self, SocketFile};
 use super::wire::ExplainBody;
 use super::{
-    AdminAddress, AdminError, clients, keys, logins, sessions, signing_keys, tokens, users,
+    AdminAddress, AdminError, clients, key_report, keys, logins, sessions, signing_keys, tokens,
+    users,
 };
 use crate::auth::{FleetDesk, KeyDesk};
 use crate::oauth::{LoginDesk, Registry};
@@ -125,6 +126,7 @@ enum Resource {
     Clients(clients::Resource),
     Explain,
     Fleet,
+    KeyReport,
     Keys(keys::Resource),
     Logins(logins::Resource),
     Reload,
@@ -142,6 +144,7 @@ impl Resource {
             ["v1", "clients", rest @ ..] => clients::Resource::parse(rest).map(Resource::Clients),
             ["v1", "explain"] => Ok(Resource::Explain),
             ["v1", "fleet"] => Ok(Resource::Fleet),
+            ["v1", "keys", "report"] => Ok(Resource::KeyReport),
             ["v1", "keys", rest @ ..] => keys::Resource::parse(rest).map(Resource::Keys),
             ["v1", "logins", rest @ ..] => logins::Resource::parse(rest).map(Resource::Logins),
             ["v1", "reload"] => Ok(Resource::Reload),
@@ -186,6 +189,9 @@ impl Api {
             (Resource::Fleet, &Method::GET) => {
                 let fleet = self.fleet.overview().await;
                 Ok(ok(&FleetView::from(fleet.map_err(AdminProblem::Store)?)))
+            }
+            (Resource::KeyReport, _) => {
+                key_report::answer(&self.desk, self.gateway.as_ref(), &request).await
             }
             (Resource::Keys(resource), _) => {
                 resource

@@ -98,7 +98,8 @@ async fn list(desk: &KeyDesk, query: Option<&str>) -> Result<Response<Full<Bytes
 async fn show(desk: &KeyDesk, id: &KeyId) -> Result<Response<Full<Bytes>>, AdminProblem> {
     let record = desk.show(id).await?;
     let rotation = desk.rotation(id).await?;
-    Ok(ok(&KeyDetails::new(&record, rotation)))
+    let usage = desk.usage(&record).await?;
+    Ok(ok(&KeyDetails::new(&record, rotation, &usage)))
 }
 
 async fn rotate(

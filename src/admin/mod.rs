@@ -17,6 +17,7 @@ mod client;
 mod clients;
 mod door;
 mod fleet;
+mod key_report;
 mod keys;
 mod listener;
 mod live;
@@ -39,6 +40,9 @@ pub use clients::{
     ClientList, ClientView, CreatedClient, RotateClientBody, RotatedClientView, SecretView,
 };
 pub use fleet::{FleetView, InstanceView};
+pub use key_report::{
+    FindingKind, FindingView, KeyReportList, KeyReportView, ScopeUses, UsageView,
+};
 pub use live::{LiveGateway, NotReady, Readiness};
 pub use logins::{AcceptLoginBody, AnsweredLoginView, LoginView, RejectLoginBody, ScopeView};
 pub use proof::{ConfirmationView, InvalidWait, ProofView, Proven, Wait};

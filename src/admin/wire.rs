@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::UsageView;
 use crate::auth::{
-    KeyPage, KeyProblem, KeyRotationStatus, NewKeyRequest, RotateKeyRequest, RotatedKey,
-    parse_allowed_ip,
+    CountedUsage, KeyPage, KeyProblem, KeyRotationStatus, NewKeyRequest, RotateKeyRequest,
+    RotatedKey, parse_allowed_ip,
 };
 use crate::clock::Timestamp;
 use crate::environment::Environment;
@@ -37,7 +38,7 @@ pub struct KeyView {
     pub allowed_ips: Vec<String>,
 }
 
-/// One key with how far its last rotation has come.
+/// One key with how far its last rotation has come, and what it was used for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyDetails {
     /// The key.
@@ -46,6 +47,8 @@ pub struct KeyDetails {
     /// Left out where it never was rotated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationView>,
+    /// What it was used for lately.
+    pub usage: UsageView,
 }
 
 /// How far a rotation has come.
@@ -208,7 +211,11 @@ impl From<&KeyRecord> for KeyView {
 
 impl KeyDetails {
     /// From what the key desk gave.
-    pub fn new(record: &KeyRecord, rotation: Option<KeyRotationStatus>) -> KeyDetails {
+    pub fn new(
+        record: &KeyRecord,
+        rotation: Option<KeyRotationStatus>,
+        usage: &CountedUsage,
+    ) -> KeyDetails {
         let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
         KeyDetails {
             key: KeyView::from(record),
@@ -218,6 +225,7 @@ impl KeyDetails {
                 previous_last_seen: text(status.previous_last_seen),
                 previous_ends_at: status.previous_ends_at.to_string(),
             }),
+            usage: UsageView::new(record, usage),
         }
     }
 }

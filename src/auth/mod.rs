@@ -59,9 +59,10 @@ pub use fleet::{
 };
 pub use follower::Follower;
 pub use key_desk::{
-    DeskTools, Import, ImportNote, ImportReport, ImportStopped, KeyDesk, KeyDeskParts, KeyError,
-    KeyPage, KeyProblem, KeyRotationStatus, NewKeyRequest, NoteKind, RevokedShown,
-    RotateKeyRequest, RotatedKey, ShownError, ShownKind, ShownProblem, parse_allowed_ip,
+    CountedUsage, DeskTools, Finding, Import, ImportNote, ImportReport, ImportStopped, KeyDesk,
+    KeyDeskParts, KeyError, KeyPage, KeyProblem, KeyReport, KeyRotationStatus, NewKeyRequest,
+    NoteKind, ReportPage, ReportQuery, RevokedShown, RotateKeyRequest, RotatedKey, ShownError,
+    ShownKind, ShownProblem, parse_allowed_ip,
 };
 pub use own_cookies::{OwnCookies, cookie_values};
 pub use principal::{CredentialKind, Principal};

@@ -14,7 +14,7 @@ use super::moment::{parse_moment, parse_overlap};
 use super::output::{self, Format, say};
 use super::proof::{self, WaitArgument};
 use super::secret_argument::id;
-use super::{Cli, Failure, runtime};
+use super::{Cli, Failure, key_report, runtime};
 use crate::admin::{
     AdminClient, CreatedKey, KeyDetails, KeyView, NewKeyBody, RotateKeyBody, RotatedKeyView,
 };
@@ -38,7 +38,7 @@ pub(super) enum Command {
         #[arg(long, value_parser = AccountId::parse)]
         account: Option<AccountId>,
     },
-    /// Show one key.
+    /// Show one key, and what it was used for in the last 30 days.
     Show {
         /// Its id.
         #[arg(value_parser = id(KeyId::parse))]
@@ -67,6 +67,9 @@ pub(super) enum Command {
         #[command(flatten)]
         wait: WaitArgument,
     },
+    /// Tell which keys may more than they use, are not used, do not end, or still have an old secret
+    /// in use, with the commands that mend it. Exits with 1 where something is found.
+    Report(key_report::Arguments),
     /// Take over the keys of a live API: one JSON object a line with the members key, account,
     /// name and scopes, and perhaps id, env, not_before, expires_at and allowed_ips.
     Import {
@@ -130,6 +133,7 @@ pub(super) fn run(cli: &Cli, command: &Command) -> Result<(), Failure> {
                 rotate(cli, &desk, id, request, *wait).await
             }
             Command::Revoke { id, wait } => revoke(cli, &desk, id, *wait).await,
+            Command::Report(arguments) => key_report::run(cli, &desk, arguments).await,
             Command::Import { file } => import(cli, &desk, file).await,
         }
     })
@@ -229,7 +233,11 @@ fn row(key: &KeyView) -> [String; 8] {
 async fn show(cli: &Cli, desk: &Desk, id: &KeyId) -> Result<(), Failure> {
     let key = match desk {
         Desk::Gateway(client) => client.key(id).await?,
-        Desk::Store(desk) => KeyDetails::new(&desk.show(id).await?, desk.rotation(id).await?),
+        Desk::Store(desk) => {
+            let record = desk.show(id).await?;
+            let usage = desk.usage(&record).await?;
+            KeyDetails::new(&record, desk.rotation(id).await?, &usage)
+        }
     };
     show_key(cli, &key)
 }

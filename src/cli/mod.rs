@@ -11,6 +11,7 @@ mod dev;
 mod explain;
 mod fleet;
 mod key;
+mod key_report;
 mod manage;
 mod moment;
 mod output;
@@ -80,7 +81,7 @@ enum Command {
     Routes,
     /// Say which route a request takes, and each check with its verdict.
     Explain(explain::Arguments),
-    /// Make, list, show, rotate, revoke and import API keys.
+    /// Make, list, show, rotate, revoke and import API keys; report what is wrong with them.
     #[command(subcommand)]
     Key(key::Command),
     /// Register, list, show, rotate and disable OAuth clients.

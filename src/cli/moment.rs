@@ -20,6 +20,11 @@ pub(super) fn parse_overlap(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// `30d`, `12h`: how long ago.
+pub(super) fn parse_age(text: &str) -> Result<Duration, &'static str> {
+    parse_span(text).ok_or("write 30d, 12h, 30m or 45s")
+}
+
 fn parse_span(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let seconds = match unit {

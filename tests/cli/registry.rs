@@ -43,7 +43,7 @@ impl Home {
 }
 
 /// On Redis, at rest.
-fn home_on_redis(redis: &RedisServer) -> Home {
+pub(crate) fn home_on_redis(redis: &RedisServer) -> Home {
     let home = Home::build();
     home.write("gateway.yaml", &on_redis(CONFIG, redis));
     home

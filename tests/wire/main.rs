@@ -22,3 +22,4 @@ mod session_cookies;
 mod sessions;
 mod tokens;
 mod upstream_faults;
+mod usage;

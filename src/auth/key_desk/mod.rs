@@ -28,12 +28,14 @@ mod import;
 mod import_line;
 mod lines;
 mod problem;
+mod report;
 mod rotation;
 mod shown;
 mod tools;
 
 pub use import::{Import, ImportNote, ImportReport, ImportStopped, NoteKind};
 pub use problem::KeyProblem;
+pub use report::{CountedUsage, Finding, KeyReport, ReportPage, ReportQuery};
 pub use rotation::{KeyRotationStatus, RotateKeyRequest, RotatedKey};
 pub use shown::{RevokedShown, ShownError, ShownKind, ShownProblem};
 pub use tools::DeskTools;

@@ -30,6 +30,7 @@ pub struct Gateway {
     pub tls: Tls,
 }
 
+pub const PEPPER: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
 const ADMIN_TOKEN: &str = "an-admin-token-for-tests-only";
 
 impl Setup {
@@ -88,10 +89,7 @@ impl Setup {
 fn prepare(folder: &Path) {
     let hosts = ["localhost", "127.0.0.1", "api.osir.com", "*.wild.test"].map(String::from);
     certificates::make(&folder.join("certs"), &hosts).expect("certificates");
-    write_private(
-        &folder.join("pepper"),
-        "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
-    );
+    write_private(&folder.join("pepper"), PEPPER);
     write_private(&folder.join("admin-token"), ADMIN_TOKEN);
 }
 

@@ -7,7 +7,7 @@ mod redis;
 mod upstream;
 
 pub use client::{Answer, Raw, Tls};
-pub use gateway::{Gateway, Setup, change_pepper};
+pub use gateway::{Gateway, PEPPER, Setup, change_pepper};
 pub use redis::{PASSWORD as REDIS_PASSWORD, RedisServer};
 pub use upstream::{Reply, Upstream};
 
