@@ -15,7 +15,7 @@ use crate::id::RequestId;
 use crate::oauth::Registry;
 use crate::observe::{Actor, AuditLog, Metrics};
 use crate::secret::{MacKeys, Purpose, Secret};
-use crate::store::{self, StoreError};
+use crate::store;
 
 use super::{Cli, Failure};
 
@@ -175,13 +175,7 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<&'static str> {
 
 fn open_store(config: &Config) -> Result<KeyDesk, Failure> {
     let (clock, metrics) = (Clock::system(), Metrics::new());
-    let store = store::open(&config.store, &clock, &metrics).map_err(|error| match error {
-        StoreError::Locked => anyhow::anyhow!(
-            "the embedded store is held by a running gateway whose admin API does not answer \
-             (listen.admin); start its admin API, or stop the gateway"
-        ),
-        other => other.into(),
-    })?;
+    let store = store::open(&config.store, &clock, &metrics)?;
     let audit = AuditLog::open(
         &config.admin.audit,
         MacKeys::new(&config.credentials.peppers, Purpose::AuditSeals),

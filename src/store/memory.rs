@@ -56,7 +56,8 @@ impl Memory {
     }
 
     fn open_whole(path: &Path, now: Timestamp) -> Result<Memory, StoreError> {
-        let file = open_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
+        let opened = open_private(path);
+        let (file, _) = opened.map_err(|error| StoreError::Unavailable(error.into()))?;
         let database = Builder::new()
             .set_cache_size(PAGE_CACHE)
             .set_check_integrity_on_open(true)

@@ -106,11 +106,18 @@ pub enum StoreError {
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It answered something that is not ours.
-    #[error("the store holds a record that cannot be read: {0}")]
+    #[error("the store cannot be read: {0}")]
     Corrupt(String),
     /// Another process holds the embedded store.
-    #[error("the embedded store is in use by another process")]
-    Locked,
+    #[error(
+        "the embedded store {} is in use by another process, and one at a time can have it: reach \
+         the running gateway through its admin API (`listen.admin`), or stop it first",
+        .path.display()
+    )]
+    Locked {
+        /// The file.
+        path: std::path::PathBuf,
+    },
 }
 
 /// Everything a store does. Each call has a deadline of its own inside the implementation; none

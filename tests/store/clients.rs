@@ -35,7 +35,7 @@ fn digest() -> Digest {
     Digest::from_bytes(random_bytes())
 }
 
-fn client() -> ClientRecord {
+pub(crate) fn client() -> ClientRecord {
     let at = now();
     ClientRecord {
         id: ClientId::random(),

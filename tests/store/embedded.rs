@@ -53,13 +53,18 @@ async fn everything_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_second_process_is_told_that_the_store_is_in_use() {
+async fn a_second_process_is_told_which_file_is_in_use_and_what_to_do() {
     let folder = folder();
     let path = folder.path().join("store.redb");
     let store = open(&path).expect("it opens");
-    assert!(matches!(open(&path), Err(StoreError::Locked)));
+    assert!(matches!(open(&path), Err(StoreError::Locked { .. })));
+    let expected = format!(
+        "the embedded store {} is in use by another process, and one at a time can have it: reach \
+         the running gateway through its admin API (`listen.admin`), or stop it first\n",
+        path.display()
+    );
     let told = in_another_process(&path);
-    assert!(told.contains("in use by another process"), "{told}");
+    assert!(told.contains(&expected), "{told}");
     drop(store);
     let told = in_another_process(&path);
     assert!(told.contains("it opened"), "{told}");
@@ -77,7 +82,7 @@ fn in_another_process(path: &Path) -> String {
 }
 
 #[test]
-#[ignore = "the other process of a_second_process_is_told_that_the_store_is_in_use"]
+#[ignore = "the other process of a_second_process_is_told_which_file_is_in_use_and_what_to_do"]
 fn opens_in_this_process() {
     let Some(path) = std::env::var_os("PORTCULLIS_TEST_STORE") else {
         return;

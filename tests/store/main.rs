@@ -4,6 +4,7 @@
 
 mod contract;
 mod clients;
+mod crash;
 mod fleet;
 mod grants;
 mod interactions;

@@ -38,7 +38,7 @@ fn key(kid: &str) -> NewSigningKey {
     }
 }
 
-async fn publish(store: &dyn Store, kid: &str, at: Timestamp) -> PublishSigningKey {
+pub(crate) async fn publish(store: &dyn Store, kid: &str, at: Timestamp) -> PublishSigningKey {
     let answer = store.publish_signing_key(key(kid), at).await;
     answer.expect("it answers")
 }

@@ -21,7 +21,7 @@ contract! {
     a_disabled_user_is_denied_and_may_be_let_in_again
 }
 
-fn user(name: &str) -> UserRecord {
+pub(crate) fn user(name: &str) -> UserRecord {
     UserRecord {
         id: SubjectId::random(),
         name: LoginName::parse(name).expect("valid"),

@@ -1,5 +1,7 @@
 //! What redb's errors mean to whoever uses the store.
 
+use std::path::PathBuf;
+
 use crate::store::StoreError;
 
 /// `?` on each of redb's errors.
@@ -23,10 +25,17 @@ from_redb!(
 
 fn meaning(error: redb::Error) -> StoreError {
     match error {
-        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => StoreError::Locked,
+        // Which file it is, whoever opens it knows.
+        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+            let path = PathBuf::new();
+            StoreError::Locked { path }
+        }
         redb::Error::Corrupted(what) => StoreError::Corrupt(what),
         redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
             StoreError::Corrupt("the file is no redb database".into())
+        }
+        redb::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            StoreError::Corrupt("the file ends too early".into())
         }
         other => StoreError::Unavailable(other.into()),
     }

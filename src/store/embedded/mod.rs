@@ -6,8 +6,7 @@
 //! the file is readable by its owner only.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +27,14 @@ use super::{
 
 mod denials;
 mod fault;
+mod file;
 mod fleet;
 mod log;
 mod rotation;
 mod shelf;
 mod tables;
+
+pub(super) use file::open_private;
 
 /// Bytes of pages that redb keeps in memory; its own default is 1 GiB.
 const PAGE_CACHE: usize = 64 << 20;
@@ -69,13 +71,9 @@ impl EmbeddedStore {
         clock: &Clock,
         events: u64,
     ) -> Result<EmbeddedStore, StoreError> {
-        let file = open_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
-        let database = Builder::new()
-            .set_cache_size(PAGE_CACHE)
-            // A file that something else altered is refused here instead of being trusted.
-            .set_check_integrity_on_open(true)
-            .create_with_backend(FileBackend::new(file)?)?;
-        prepare(&database, clock.now())?;
+        let database = open_database(file::open(path)?, clock.now());
+        let database = database.map_err(|error| file::named(path, error))?;
+        file::keep_name(path)?;
         let shared = Shared {
             database,
             events: events.max(1),
@@ -131,24 +129,14 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Opens or makes the file, with mode 0600 whatever it was before, in directories that are made
-/// with mode 0700 where they are missing.
-pub(super) fn open_private(path: &Path) -> std::io::Result<File> {
-    if let Some(parent) = path.parent() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)?;
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    Ok(file)
+fn open_database(file: File, now: Timestamp) -> Result<Database, StoreError> {
+    let database = Builder::new()
+        .set_cache_size(PAGE_CACHE)
+        // A file that something else altered is refused here instead of being trusted.
+        .set_check_integrity_on_open(true)
+        .create_with_backend(FileBackend::new(file)?)?;
+    prepare(&database, now)?;
+    Ok(database)
 }
 
 /// Brings a new or known file into the state that every verb relies on.
