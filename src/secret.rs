@@ -104,6 +104,8 @@ pub enum Purpose {
     /// Answers to a repeated question: the secret of a rotation that is asked for twice, the code
     /// of a consent that is sent twice.
     Answers,
+    /// What tells under which pepper an export was made.
+    Archives,
     /// Sealing the lines of the audit log.
     AuditSeals,
     /// What a page shows besides its session cookie.
@@ -124,6 +126,7 @@ impl Purpose {
     const fn label(self) -> &'static [u8] {
         match self {
             Purpose::Answers => b"answers",
+            Purpose::Archives => b"archives",
             Purpose::AuditSeals => b"audit seals",
             Purpose::CsrfTokens => b"csrf tokens",
             Purpose::Forms => b"forms",
@@ -259,6 +262,7 @@ mod tests {
             Purpose::Sealing,
             Purpose::CsrfTokens,
             Purpose::LoginVerifiers,
+            Purpose::Archives,
         ]
         .map(|purpose| *pepper.derive(purpose));
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();

@@ -9,6 +9,8 @@ mod house;
 mod logins;
 #[path = "admin/registry.rs"]
 mod registry;
+#[path = "admin/store.rs"]
+mod store;
 
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::sync::Arc;

@@ -23,6 +23,8 @@ mod policy;
 mod registry;
 #[path = "cli/seed.rs"]
 mod seed;
+#[path = "cli/store.rs"]
+mod store_files;
 #[path = "cli/tokens.rs"]
 mod tokens;
 

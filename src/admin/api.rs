@@ -19,12 +19,13 @@ use super::listener::{Listener, Service, serve};
 use super::live::LiveGateway;
 use super::problem::AdminProblem;
 use super::socket::{self, SocketFile};
+use super::store::{self, AnswerBody};
 use super::wire::ExplainBody;
 use super::{
     AdminAddress, AdminError, clients, key_report, keys, logins, sessions, signing_keys, tokens,
     users,
 };
-use crate::auth::{FleetDesk, KeyDesk};
+use crate::auth::{ArchiveDesk, FleetDesk, KeyDesk};
 use crate::oauth::{LoginDesk, Registry};
 use crate::observe::Actor;
 use crate::policy::ExplainRequest;
@@ -73,6 +74,7 @@ impl AdminListener {
     ) {
         let api = Api {
             door: self.door,
+            archive: ArchiveDesk::beside(&desk),
             registry: Registry::beside(&desk),
             logins: LoginDesk::beside(&desk),
             fleet: desk.fleet(),
@@ -114,6 +116,7 @@ async fn bind_tcp(
 /// What the requests are answered from.
 struct Api {
     door: Door,
+    archive: ArchiveDesk,
     desk: Arc<KeyDesk>,
     registry: Registry,
     logins: LoginDesk,
@@ -163,21 +166,35 @@ impl Resource {
 }
 
 impl Service for Api {
-    async fn answer(&self, actor: Actor, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        match self.carry_out(actor, request).await {
+    type Body = AnswerBody;
+
+    async fn answer(&self, actor: Actor, request: Request<Incoming>) -> Response<AnswerBody> {
+        match self.admit(actor, request).await {
             Ok(response) => response,
-            Err(problem) => problem.into_response(),
+            Err(problem) => problem.into_response().map(AnswerBody::Left),
         }
     }
 }
 
 impl Api {
+    async fn admit(
+        &self,
+        actor: Actor,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, AdminProblem> {
+        self.door.admit(request.headers())?;
+        if let Some(resource) = store::Resource::parse(request.uri().path()) {
+            return resource.carry_out(&self.archive, actor, &request).await;
+        }
+        let answer = self.carry_out(actor, request).await?;
+        Ok(answer.map(AnswerBody::Left))
+    }
+
     async fn carry_out(
         &self,
         actor: Actor,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, AdminProblem> {
-        self.door.admit(request.headers())?;
         let resource = Resource::parse(request.uri().path())?;
         match (resource, request.method()) {
             (Resource::Clients(resource), _) => {

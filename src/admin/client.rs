@@ -90,7 +90,7 @@ const ANSWER: usize = 16 * 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
 
 /// A request body that a connection of its own can send.
-trait Upload:
+pub(super) trait Upload:
     Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static
 {
 }
@@ -114,6 +114,10 @@ impl AdminClient {
                 })
             }
         }
+    }
+
+    pub(super) fn address(&self) -> &AdminAddress {
+        &self.address
     }
 
     /// Whether a gateway is there: [`ClientError::NotRunning`] if not.
@@ -220,7 +224,7 @@ impl AdminClient {
         }
     }
 
-    fn request<B>(&self, method: Method, path: &str, body: B) -> Request<B> {
+    pub(super) fn request<B>(&self, method: Method, path: &str, body: B) -> Request<B> {
         let host = match &self.address {
             AdminAddress::Tcp(address) => address.to_string(),
             AdminAddress::Unix(_) => "localhost".into(),
@@ -259,7 +263,11 @@ impl AdminClient {
             .unwrap_or_else(|_| Err(ClientError::Deadline(self.address.clone())))
     }
 
-    fn read<T: DeserializeOwned>(&self, status: StatusCode, body: &[u8]) -> Result<T, ClientError> {
+    pub(super) fn read<T: DeserializeOwned>(
+        &self,
+        status: StatusCode,
+        body: &[u8],
+    ) -> Result<T, ClientError> {
         let strange = |_| ClientError::Answer(self.address.clone());
         if status.is_success() {
             if self
@@ -281,7 +289,7 @@ impl AdminClient {
         }
     }
 
-    async fn connect<B: Upload>(&self) -> Result<SendRequest<B>, ClientError> {
+    pub(super) async fn connect<B: Upload>(&self) -> Result<SendRequest<B>, ClientError> {
         let connecting = async {
             match &self.address {
                 AdminAddress::Tcp(address) => {
@@ -325,7 +333,7 @@ impl AdminClient {
         }
     }
 
-    fn io(&self, source: hyper::Error) -> ClientError {
+    pub(super) fn io(&self, source: hyper::Error) -> ClientError {
         ClientError::Io {
             address: self.address.clone(),
             source: source.into(),

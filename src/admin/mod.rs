@@ -29,6 +29,7 @@ mod proof;
 mod sessions;
 mod signing_keys;
 mod socket;
+mod store;
 mod tokens;
 mod users;
 mod vitals;

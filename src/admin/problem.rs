@@ -7,7 +7,8 @@ use http_body_util::Full;
 use super::listener::json;
 use super::wire::BodyProblem;
 use crate::auth::{
-    ImportStopped, KeyError, SessionError, ShownError, ShownProblem, SigningKeyError, TokenError,
+    ExportError, ImportStopped, KeyError, SessionError, ShownError, ShownProblem, SigningKeyError,
+    TokenError,
 };
 use crate::oauth::{LoginError, RegistryError};
 use crate::store::StoreError;
@@ -27,6 +28,10 @@ pub(super) enum AdminProblem {
     Host,
     #[error(transparent)]
     Import(#[from] ImportStopped),
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error("an export is under way: one at a time")]
+    ExportUnderWay,
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
@@ -80,7 +85,8 @@ impl AdminProblem {
             AdminProblem::BodyDeadline => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
             AdminProblem::BodySize(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
             AdminProblem::Host => (StatusCode::MISDIRECTED_REQUEST, "misdirected_request"),
-            AdminProblem::Import(_)
+            AdminProblem::Export(_)
+            | AdminProblem::Import(_)
             | AdminProblem::Key(KeyError::Store(_))
             | AdminProblem::Login(LoginError::Store(_))
             | AdminProblem::Registry(RegistryError::Hashing | RegistryError::Store(_))
@@ -102,7 +108,8 @@ impl AdminProblem {
             | AdminProblem::Tokens(TokenError::UnknownClient(_) | TokenError::UnknownGrant(_)) => {
                 (StatusCode::NOT_FOUND, "not_found")
             }
-            AdminProblem::Login(LoginError::AnsweredOtherwise)
+            AdminProblem::ExportUnderWay
+            | AdminProblem::Login(LoginError::AnsweredOtherwise)
             | AdminProblem::SigningKey(SigningKeyError::Conflict) => {
                 (StatusCode::CONFLICT, "conflict")
             }

@@ -57,6 +57,8 @@ impl MetricsListener {
 }
 
 impl Service for Vitals {
+    type Body = Full<Bytes>;
+
     async fn answer(&self, _actor: Actor, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let known = matches!(
             request.uri().path(),

@@ -17,6 +17,7 @@ mod session_cookie;
 mod csrf;
 mod authenticator;
 mod api_key;
+mod archive_desk;
 mod session;
 mod sight;
 mod usage;
@@ -49,6 +50,7 @@ mod scripted_store;
 mod tests;
 
 pub use access_token::{AccessTokens, AccessTokensError, InvalidJwksUrl, OwnKeys, VerifiedToken};
+pub use archive_desk::{ArchiveDesk, Export, ExportError, ImportError};
 pub use authenticator::Authenticator;
 pub use credential::{Credential, CredentialForm, Exposed, InvalidCredentials};
 pub use csrf::CsrfKeys;

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Timestamp;
 use crate::id::{InstanceId, KeyId};
 use crate::secret::Digest;
 use crate::store::{
-    Addition, Change, Changed, CreateKey, Cursor, Denial, DenialKind, Denials, Event, EventStore,
-    Fleet, FleetReach, FleetStore, Follow, Gap, Index, Instance, InstanceReport, KeyRecord,
-    KeyRotated, KeyRotation, KeyStore, Member, NewKey, Place, Plan, Position, Rehash, ReportKind,
-    RevokeKey, RotateKey, Shelf, StoreError,
+    Addition, ArchiveStore, Change, Changed, CreateKey, Cursor, Denial, DenialKind, Denials,
+    Entries, Entry, Event, EventStore, Fleet, FleetReach, FleetStore, Follow, Gap, Index, Instance,
+    InstanceReport, KeyRecord, KeyRotated, KeyRotation, KeyStore, Member, NewKey, Place, Plan,
+    Position, Rehash, ReportKind, Restored, RevokeKey, RotateKey, Shelf, StoreError,
 };
 
 /// How old each entry of the log is when it is reported as read.
@@ -473,5 +473,20 @@ impl Shelf for ScriptedStore {
             state.documents.insert(addition.place, text);
         }
         Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl ArchiveStore for ScriptedStore {
+    async fn archive(&self, _: mpsc::Sender<Entry>) -> Result<(), StoreError> {
+        unreachable!("requests export nothing")
+    }
+
+    async fn restore(&self, _: Entries, _: Timestamp) -> Result<Restored, StoreError> {
+        unreachable!("requests import nothing")
+    }
+
+    fn backend(&self) -> &'static str {
+        "scripted"
     }
 }

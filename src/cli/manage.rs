@@ -173,7 +173,8 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<&'static str> {
     }
 }
 
-fn open_store(config: &Config) -> Result<KeyDesk, Failure> {
+/// The store itself, which no gateway on this machine may have if it is an embedded one.
+pub(super) fn open_store(config: &Config) -> Result<KeyDesk, Failure> {
     let (clock, metrics) = (Clock::system(), Metrics::new());
     let store = store::open(&config.store, &clock, &metrics)?;
     let audit = AuditLog::open(

@@ -22,6 +22,7 @@ mod secret_argument;
 mod serve;
 mod session;
 mod signing_key;
+mod store;
 mod token;
 mod user;
 
@@ -49,8 +50,9 @@ const CONFIG: &str = "gateway.yaml";
 /// The end of `--help`.
 const ENVIRONMENT: &str = "\
 Environment:
-  PORTCULLIS_ADMIN        The running gateway that keys, clients, users, sessions, tokens, fleet and
-                          explain are asked of, in place of a configuration file: unix:PATH or IP:PORT
+  PORTCULLIS_ADMIN        The running gateway that keys, clients, users, sessions, tokens, fleet, explain
+                          and store export are asked of, in place of a configuration file: unix:PATH
+                          or IP:PORT
   PORTCULLIS_ADMIN_TOKEN  Its admin token
   PORTCULLIS_LOG          What is logged: error, warn, info, debug, or a filter of tracing-subscriber";
 
@@ -104,6 +106,9 @@ enum Command {
     Audit(audit::Command),
     /// List the gateways that share the store: configuration, lease, last revocation seen.
     Fleet,
+    /// Write a whole store into a file, and take one in.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Print the JSON Schema of gateway.yaml.
     Schema,
     /// Make a local CA and a server certificate for trying things out.
@@ -147,6 +152,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Token(command) => token::run(cli, command),
         Command::Audit(command) => audit::run(cli, command),
         Command::Fleet => fleet::run(cli),
+        Command::Store(command) => store::run(cli, command),
         Command::Schema => schema::run(cli),
         Command::Certs(arguments) => certs::run(cli, arguments),
     };

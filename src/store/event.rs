@@ -80,6 +80,7 @@ impl DenialKind {
 
 /// One entry of the not-before list: whatever it names is refused.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Denial {
     /// What kind of thing is denied.
     pub kind: DenialKind,

@@ -18,6 +18,7 @@ use super::StoreError;
 
 /// What the store knows of one API key. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KeyRecord {
     /// The public id.
     pub id: KeyId,

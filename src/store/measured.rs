@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Histogram;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
@@ -19,16 +20,17 @@ use crate::sealed::Sealed;
 use crate::secret::Digest;
 
 use super::{
-    ActivateSigningKey, AdvanceInteraction, AnswerLogin, ChangeUser, ClientRecord, ClientRotation,
-    ClientSettings, ClientStore, ConsentRecord, CreateClient, CreateGrant, CreateInteraction,
-    CreateKey, CreateSession, CreateUser, Cursor, Day, Decision, Denial, Denials, DisableClient,
-    DropSigningKey, EndSession, EventStore, Fleet, FleetStore, Follow, GrantOwner, GrantRecord,
-    GrantStore, InstanceReport, InteractionRecord, InteractionStore, KeyRecord, KeyRotated,
-    KeyRotation, KeyStore, KeyUsage, KeyUses, Login, LoginAnswer, NewKey, NewSession,
-    NewSigningKey, Page, PasswordHash, Position, PublishSigningKey, Redeem, RedeemCode, Rehash,
-    RevocationReason, RevokeGrant, RevokeKey, Rotate, RotateClientSecret, RotateKey, RotateRefresh,
-    SessionOwner, SessionRecord, SessionStore, SigningKeyRecord, SigningKeyStore, Store,
-    StoreError, Touch, UpdateClient, UsageStore, UserRecord, UserStore,
+    ActivateSigningKey, AdvanceInteraction, AnswerLogin, ArchiveStore, ChangeUser, ClientRecord,
+    ClientRotation, ClientSettings, ClientStore, ConsentRecord, CreateClient, CreateGrant,
+    CreateInteraction, CreateKey, CreateSession, CreateUser, Cursor, Day, Decision, Denial,
+    Denials, DisableClient, DropSigningKey, EndSession, Entries, Entry, EventStore, Fleet,
+    FleetStore, Follow, GrantOwner, GrantRecord, GrantStore, InstanceReport, InteractionRecord,
+    InteractionStore, KeyRecord, KeyRotated, KeyRotation, KeyStore, KeyUsage, KeyUses, Login,
+    LoginAnswer, NewKey, NewSession, NewSigningKey, Page, PasswordHash, Position,
+    PublishSigningKey, Redeem, RedeemCode, Rehash, Restored, RevocationReason, RevokeGrant,
+    RevokeKey, Rotate, RotateClientSecret, RotateKey, RotateRefresh, SessionOwner, SessionRecord,
+    SessionStore, SigningKeyRecord, SigningKeyStore, Store, StoreError, Touch, UpdateClient,
+    UsageStore, UserRecord, UserStore,
 };
 
 /// Puts a store behind its counters.
@@ -72,24 +74,28 @@ fn count<T>(verb: &StoreMetrics, answer: Result<T, StoreError>) -> Result<T, Sto
 macro_rules! measured {
     ($($trait:ident { $($verb:ident($($argument:ident: $type:ty),*) -> $answer:ty;)* })*) => {
         struct Verbs {
+            archive: StoreMetrics,
             denials: StoreMetrics,
             deny: StoreMetrics,
             follow: StoreMetrics,
             log_end: StoreMetrics,
             log_holds: StoreMetrics,
             ping: StoreMetrics,
+            restore: StoreMetrics,
             $($($verb: StoreMetrics,)*)*
         }
 
         impl Verbs {
             fn new(metrics: &Metrics) -> Verbs {
                 Verbs {
+                    archive: metrics.store("archive"),
                     denials: metrics.store("denials"),
                     deny: metrics.store("deny"),
                     follow: metrics.store("follow"),
                     log_end: metrics.store("log_end"),
                     log_holds: metrics.store("log_holds"),
                     ping: metrics.store("ping"),
+                    restore: metrics.store("restore"),
                     $($($verb: metrics.store(stringify!($verb)),)*)*
                 }
             }
@@ -237,5 +243,21 @@ impl<S: Store> EventStore for Measured<S> {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.time(&self.verbs.ping, self.store.ping()).await
+    }
+}
+
+/// Counted but not timed: they take as long as whoever is at the other end.
+#[async_trait::async_trait]
+impl<S: Store> ArchiveStore for Measured<S> {
+    async fn archive(&self, to: mpsc::Sender<Entry>) -> Result<(), StoreError> {
+        count(&self.verbs.archive, self.store.archive(to).await)
+    }
+
+    async fn restore(&self, entries: Entries, at: Timestamp) -> Result<Restored, StoreError> {
+        count(&self.verbs.restore, self.store.restore(entries, at).await)
+    }
+
+    fn backend(&self) -> &'static str {
+        self.store.backend()
     }
 }

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::observe::Metrics;
 use crate::secret::Secret;
 
+mod archive;
 mod event;
 mod fleet;
 mod key;
@@ -39,6 +40,8 @@ mod measured;
 mod retention;
 
 pub use crate::environment::Environment;
+pub use archive::file::{ExportHead, ExportProblem, ExportReader, ExportWriter};
+pub use archive::{ArchiveStore, Entries, Entry, KeyEntry, Restored, RotationEntry};
 pub use client::{
     ClientAuthentication, ClientKind, ClientRecord, ClientRotation, ClientSecret, ClientSettings,
     ClientStore, Consent, CreateClient, DisableClient, GrantType, PkceRule, RotateClientSecret,
@@ -135,6 +138,7 @@ pub trait Store:
     + GrantStore
     + InteractionStore
     + SigningKeyStore
+    + ArchiveStore
 {
 }
 
@@ -149,6 +153,7 @@ impl<S> Store for S where
         + GrantStore
         + InteractionStore
         + SigningKeyStore
+        + ArchiveStore
 {
 }
 

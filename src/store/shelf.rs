@@ -32,6 +32,11 @@ impl Place {
         Place(format!("{kind}:{id}"))
     }
 
+    /// From [`Place::as_str`].
+    pub(super) fn from_text(text: String) -> Place {
+        Place(text)
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -47,6 +52,11 @@ impl Index {
         Index(format!("{kind}:{owner}"))
     }
 
+    /// From [`Index::as_str`].
+    pub(super) fn from_text(text: String) -> Index {
+        Index(text)
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -60,6 +70,7 @@ pub struct Member(String);
 
 /// Digits of milliseconds: enough until the year 5138, and all nines for what does not end.
 const END_DIGITS: usize = 14;
+const LATEST: i64 = 10i64.pow(14) - 1;
 
 impl Member {
     pub(super) fn new(until: Option<Timestamp>, id: impl std::fmt::Display) -> Member {
@@ -71,8 +82,7 @@ impl Member {
 
     /// Before every entry that ends at `until` or later.
     pub(super) fn floor(until: Option<Timestamp>) -> Member {
-        let latest = 10i64.pow(14) - 1;
-        let millis = until.map_or(latest, |until| until.as_millis().clamp(0, latest));
+        let millis = until.map_or(LATEST, |until| until.as_millis().clamp(0, LATEST));
         Member(format!("{millis:0END_DIGITS$}:"))
     }
 
@@ -85,6 +95,12 @@ impl Member {
     /// The whole entry.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The end that is in it.
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        let millis = self.0.get(..END_DIGITS)?.parse().ok()?;
+        (millis != LATEST).then_some(Timestamp::from_millis(millis))
     }
 
     fn id(&self) -> &str {

@@ -6,10 +6,12 @@ use portcullis::clock::Timestamp;
 use portcullis::id::{InstanceId, KeyId};
 use portcullis::secret::Digest;
 use portcullis::store::{
-    Addition, Changed, CreateKey, Cursor, Denial, Denials, EventStore, Fleet, FleetStore, Follow,
-    Index, InstanceReport, KeyRecord, KeyRotated, KeyRotation, KeyStore, Member, NewKey, Place,
-    Plan, Position, Rehash, RevokeKey, RotateKey, Shelf, StoreError,
+    Addition, ArchiveStore, Changed, CreateKey, Cursor, Denial, Denials, Entries, Entry,
+    EventStore, Fleet, FleetStore, Follow, Index, InstanceReport, KeyRecord, KeyRotated,
+    KeyRotation, KeyStore, Member, NewKey, Place, Plan, Position, Rehash, Restored, RevokeKey,
+    RotateKey, Shelf, StoreError,
 };
+use tokio::sync::mpsc;
 
 pub(crate) struct BrokenStore;
 
@@ -130,5 +132,20 @@ impl Shelf for BrokenStore {
 
     async fn add(&self, _: Vec<Addition>, _: Timestamp) -> Result<(), StoreError> {
         broken()
+    }
+}
+
+#[async_trait::async_trait]
+impl ArchiveStore for BrokenStore {
+    async fn archive(&self, _: mpsc::Sender<Entry>) -> Result<(), StoreError> {
+        broken()
+    }
+
+    async fn restore(&self, _: Entries, _: Timestamp) -> Result<Restored, StoreError> {
+        broken()
+    }
+
+    fn backend(&self) -> &'static str {
+        "broken"
     }
 }

@@ -10,10 +10,10 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis::clock::{Clock, Timestamp};
-use portcullis::id::{GrantId, KeyId};
+use portcullis::id::{GrantId, KeyId, SessionId};
 use portcullis::secret::{Digest, random_bytes};
 use portcullis::store::{
     Denial, DenialKind, EmbeddedStore, Event, EventStore as _, Follow, GrantStore as _,
@@ -21,6 +21,7 @@ use portcullis::store::{
     UsageStore as _,
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::fixtures::{create, new_key, now};
 use crate::grants::Flow;
@@ -255,7 +256,7 @@ async fn check_write(store: &EmbeddedStore, write: &Value, denied: &BTreeSet<Str
             assert_eq!(refresh.live, [digest("nonce")], "{write}");
         }
         "session" | "ended" => {
-            let id = text(name).parse_session();
+            let id = SessionId::parse(&text(name)).expect("an id");
             let found = store.session(&id).await.expect("it answers").expect("kept");
             if name == "ended" {
                 assert!(found.ended_at.is_some(), "{write}");
@@ -263,16 +264,6 @@ async fn check_write(store: &EmbeddedStore, write: &Value, denied: &BTreeSet<Str
             }
         }
         _ => assert!(write.get("position").is_some(), "{write}"),
-    }
-}
-
-trait ParseSession {
-    fn parse_session(&self) -> portcullis::id::SessionId;
-}
-
-impl ParseSession for String {
-    fn parse_session(&self) -> portcullis::id::SessionId {
-        portcullis::id::SessionId::parse(self).expect("an id")
     }
 }
 
@@ -285,7 +276,7 @@ async fn check_log(store: &EmbeddedStore, told: &[Value], denials: &[Denial]) {
     });
     let end = store.denials().await.expect("it answers").position;
     let first = positions.next();
-    for (_, position) in first.iter().cloned().chain(positions.last()) {
+    for (_, position) in first.iter().cloned().chain(positions.next_back()) {
         match store
             .follow(&position, Duration::ZERO)
             .await

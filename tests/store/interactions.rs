@@ -64,7 +64,7 @@ fn yes() -> Decision {
     }
 }
 
-async fn begun(store: &dyn Store) -> InteractionRecord {
+pub(crate) async fn begun(store: &dyn Store) -> InteractionRecord {
     let record = interaction();
     let answer = store.create_interaction(record.clone()).await;
     assert_eq!(answer.expect("it answers"), CreateInteraction::Created);

@@ -2,6 +2,7 @@
 //!
 //! One binary for all of it, so that it links once. Rows are those of the security page.
 
+mod archive;
 mod contract;
 mod clients;
 mod crash;

@@ -128,6 +128,10 @@ pub enum AuditAction {
     SessionEnd,
     /// The keys that sign access tokens were rotated.
     SigningKeyRotate,
+    /// The whole store was written into an export.
+    StoreExport,
+    /// An export was taken in.
+    StoreImport,
     /// Access tokens were revoked.
     TokenRevoke,
     /// A user was made.

@@ -14,16 +14,16 @@ use crate::store::StoreError;
 /// Opens or makes the file, with mode 0600 whatever it was before, in folders that are made with
 /// mode 0700 where they are missing.
 pub(super) fn open(path: &Path) -> Result<File, StoreError> {
-    let (file, is_new) = open_private(path).map_err(|error| failed(path, error))?;
+    let (file, is_new) = open_private(path).map_err(|error| failed(path, &error))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let path = path.to_owned();
             return Err(StoreError::Locked { path });
         }
-        Err(TryLockError::Error(error)) => return Err(failed(path, error)),
+        Err(TryLockError::Error(error)) => return Err(failed(path, &error)),
     }
-    let length = file.metadata().map_err(|error| failed(path, error))?.len();
+    let length = file.metadata().map_err(|error| failed(path, &error))?.len();
     if length == 0 && !is_new {
         return Err(StoreError::Corrupt(format!(
             "{} is empty, which no store is: put a backup in its place, or remove it to begin \
@@ -52,10 +52,10 @@ pub(super) fn keep_name(path: &Path) -> Result<(), StoreError> {
         Some(_) | None => Path::new("."),
     };
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| failed(path, error))
+    synced.map_err(|error| failed(path, &error))
 }
 
-fn failed(path: &Path, error: io::Error) -> StoreError {
+fn failed(path: &Path, error: &io::Error) -> StoreError {
     let error = io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     StoreError::Unavailable(error.into())
 }

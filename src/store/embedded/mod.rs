@@ -25,6 +25,7 @@ use super::{
     NewKey, Position, Rehash, RevokeKey, RotateKey, StoreError, retention,
 };
 
+mod archive;
 mod denials;
 mod fault;
 mod file;

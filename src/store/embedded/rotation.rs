@@ -9,6 +9,7 @@ use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransactio
 use crate::clock::Timestamp;
 use crate::id::{KeyId, RequestId};
 use crate::secret::Digest;
+use crate::store::archive::RotationEntry;
 use crate::store::key::Verdict;
 use crate::store::{
     Event, KeyRecord, KeyRotated, KeyRotation, Rehash, RotateKey, StoreError, digest_text,
@@ -168,13 +169,42 @@ pub(super) fn revoke_previous(
     put(transaction, &rotation.previous, &record)
 }
 
-fn current(transaction: &WriteTransaction, id: &KeyId) -> Result<Option<Digest>, StoreError> {
+/// Takes over the last rotation of a key that has none here, and the secret before unless it is
+/// forgotten by now.
+pub(super) fn restore(
+    transaction: &WriteTransaction,
+    id: &KeyId,
+    entry: &RotationEntry,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let rotation = Rotation {
+        request: entry.request.clone(),
+        at: entry.at,
+        previous: entry.previous,
+        previous_ends_at: entry.previous_ends_at,
+    };
+    store(transaction, id, &rotation)?;
+    let forgotten_at = entry.previous_ends_at.plus(ENDED);
+    let Some(before) = entry.record.as_ref().filter(|_| forgotten_at > now) else {
+        return Ok(());
+    };
+    if record(transaction, &entry.previous)?.is_none() {
+        put(transaction, &entry.previous, before)?;
+        shelf::end_key(transaction, &entry.previous, forgotten_at)?;
+    }
+    Ok(())
+}
+
+pub(super) fn current(
+    transaction: &WriteTransaction,
+    id: &KeyId,
+) -> Result<Option<Digest>, StoreError> {
     let ids = transaction.open_table(IDS)?;
     let found = ids.get(id.as_str())?;
     Ok(found.map(|digest| Digest::from_bytes(*digest.value())))
 }
 
-fn record(
+pub(super) fn record(
     transaction: &WriteTransaction,
     digest: &Digest,
 ) -> Result<Option<KeyRecord>, StoreError> {

@@ -121,7 +121,10 @@ fn add(transaction: &WriteTransaction, addition: &Addition) -> Result<(), StoreE
     write(transaction, &addition.place, &text, addition.until)
 }
 
-fn document(transaction: &WriteTransaction, place: &Place) -> Result<Option<String>, StoreError> {
+pub(super) fn document(
+    transaction: &WriteTransaction,
+    place: &Place,
+) -> Result<Option<String>, StoreError> {
     let documents = transaction.open_table(DOCUMENTS)?;
     let found = documents.get(place.as_str())?;
     Ok(found.map(|document| document.value().1.to_owned()))
@@ -155,7 +158,7 @@ fn carry_out<T>(
     Ok(plan.answer)
 }
 
-fn write(
+pub(super) fn write(
     transaction: &WriteTransaction,
     place: &Place,
     text: &str,
@@ -182,7 +185,7 @@ pub(super) fn end_key(
     Ok(())
 }
 
-fn list(transaction: &WriteTransaction, listing: &Listing) -> Result<(), StoreError> {
+pub(super) fn list(transaction: &WriteTransaction, listing: &Listing) -> Result<(), StoreError> {
     let entry = entry(&listing.index, listing.member.as_str());
     transaction.open_table(LISTS)?.insert(&*entry, ())?;
     if let Some(until) = listing.until {
@@ -234,6 +237,34 @@ fn members(
             member(entry?.0.value()).ok_or_else(corrupt)
         })
         .collect()
+}
+
+/// Every entry of every list.
+pub(super) fn each_listing(
+    transaction: &ReadTransaction,
+    mut take: impl FnMut(&str, &str) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    for entry in transaction.open_table(LISTS)?.iter()? {
+        let (entry, ()) = entry.map(|(entry, _)| (entry, ()))?;
+        let corrupt = || StoreError::Corrupt("an entry of a list".into());
+        let (index, member) = entry.value().split_once('\0').ok_or_else(corrupt)?;
+        take(index, member)?;
+    }
+    Ok(())
+}
+
+/// Every document, and when it may go.
+pub(super) fn each_document(
+    transaction: &ReadTransaction,
+    mut take: impl FnMut(&str, Option<Timestamp>, &str) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    for document in transaction.open_table(DOCUMENTS)?.iter()? {
+        let (place, document) = document?;
+        let (end, text) = document.value();
+        let until = (end != NEVER).then_some(Timestamp::from_millis(end));
+        take(place.value(), until, text)?;
+    }
+    Ok(())
 }
 
 fn entry(index: &Index, member: &str) -> String {

@@ -85,6 +85,34 @@ pub(super) fn page(
     Ok(page)
 }
 
+/// Every key with the digest of the secret in use.
+pub(super) fn each_key(
+    transaction: &ReadTransaction,
+    mut take: impl FnMut(Digest, KeyRecord) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    for entry in transaction.open_table(IDS)?.iter()? {
+        let (_, digest) = entry?;
+        let digest = Digest::from_bytes(*digest.value());
+        let found = record(transaction, &digest)?;
+        let without = || StoreError::Corrupt("an id without its record".into());
+        take(digest, found.ok_or_else(without)?)?;
+    }
+    Ok(())
+}
+
+/// Writes a key that is known not to be there.
+pub(super) fn insert(
+    transaction: &WriteTransaction,
+    digest: &Digest,
+    record: &KeyRecord,
+) -> Result<(), StoreError> {
+    let mut records = transaction.open_table(RECORDS)?;
+    records.insert(digest.as_bytes(), &*to_json(record)?)?;
+    let mut ids = transaction.open_table(IDS)?;
+    ids.insert(record.id.as_str(), digest.as_bytes())?;
+    Ok(())
+}
+
 pub(super) fn create(
     transaction: &WriteTransaction,
     key: &NewKey,

@@ -231,7 +231,7 @@ async fn conclude(
     for (key, written) in batch.iter().zip(written) {
         match written {
             Written::Before | Written::Now => publish(&mut rest, &key.digest),
-            Written::KeyTaken => unclaim(&mut rest, key),
+            Written::KeyTaken => unclaim(&mut rest, &key.record.id, &key.digest),
             Written::IdTaken => {}
         }
     }
@@ -245,11 +245,10 @@ pub(super) fn publish(pipeline: &mut Pipeline, digest: &Digest) {
     pipeline.arg("*").arg("publish").arg(digest.to_text());
 }
 
-fn unclaim(pipeline: &mut Pipeline, key: &NewKey) {
-    let id = &key.record.id;
+pub(super) fn unclaim(pipeline: &mut Pipeline, id: &KeyId, digest: &Digest) {
     pipeline.zrem(layout::IDS, id.as_str());
     pipeline.cmd("EVAL").arg(layout::UNCLAIM.source).arg(1);
-    pipeline.arg(layout::id(id)).arg(key.digest.to_text());
+    pipeline.arg(layout::id(id)).arg(digest.to_text());
 }
 
 pub(super) async fn revoke(

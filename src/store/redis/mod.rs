@@ -24,6 +24,7 @@ use super::{
     KeyStore, NewKey, Position, RedisSettings, Rehash, RevokeKey, RotateKey, StoreError,
 };
 
+mod archive;
 mod breaker;
 mod denials;
 mod fault;

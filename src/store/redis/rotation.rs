@@ -8,12 +8,14 @@
 //! the pointer and then look whether the old record was marked: one of the two sees the other.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use ::redis::{cmd, pipe};
 
 use crate::clock::Timestamp;
 use crate::id::{KeyId, RequestId};
 use crate::secret::{Digest, random_bytes};
+use crate::store::archive::RotationEntry;
 use crate::store::key::Verdict;
 use crate::store::{KeyRecord, KeyRotated, KeyRotation, Rehash, RotateKey};
 
@@ -253,7 +255,32 @@ async fn fields(
     Ok((fields, record))
 }
 
-fn rotated(fields: &HashMap<String, String>, current: Digest) -> Result<Option<KeyRotated>, Fault> {
+/// What an entry says of a rotation, as the fields of the record that came from it.
+pub(super) fn to_fields(entry: &RotationEntry) -> Vec<String> {
+    let fields = [
+        (PREVIOUS, entry.previous.to_text()),
+        (REQUEST, entry.request.to_string()),
+        (AT, entry.at.as_millis().to_string()),
+        (
+            PREVIOUS_ENDS_AT,
+            entry.previous_ends_at.as_millis().to_string(),
+        ),
+    ];
+    let pairs = fields.into_iter();
+    pairs.flat_map(|(k, v)| [k.to_owned(), v]).collect()
+}
+
+/// For how long (ms) the secret before is still told apart from one that never was.
+pub(super) fn remembered(entry: &RotationEntry, now: Timestamp) -> Option<u64> {
+    let forgotten_at = entry.previous_ends_at.plus(Duration::from_millis(ENDED));
+    let life = forgotten_at.since(now).as_millis();
+    u64::try_from(life).ok().filter(|life| *life > 0)
+}
+
+pub(super) fn rotated(
+    fields: &HashMap<String, String>,
+    current: Digest,
+) -> Result<Option<KeyRotated>, Fault> {
     let Some(previous) = fields.get(PREVIOUS) else {
         return Ok(None);
     };

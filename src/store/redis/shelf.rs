@@ -240,7 +240,7 @@ async fn add(
 
 /// How long from now, in milliseconds; 0 is for ever. A length and no moment: the server's clock
 /// and ours may differ.
-fn life(until: Option<Timestamp>, at: Timestamp) -> u64 {
+pub(super) fn life(until: Option<Timestamp>, at: Timestamp) -> u64 {
     let life = |until: Timestamp| until.since(at).max(Duration::from_millis(1));
     let millis = until.map_or(0, |until| life(until).as_millis());
     u64::try_from(millis).unwrap_or(u64::MAX)
