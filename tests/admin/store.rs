@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use portcullis::admin::AdminClient;
+use portcullis::auth::ArchiveDesk;
 use portcullis::clock::Clock;
 use portcullis::id::{AccountId, KeyId};
-use portcullis::observe::Metrics;
+use portcullis::observe::{Actor, Metrics};
 use portcullis::scope::ScopeSet;
 use portcullis::secret::{Digest, random_bytes};
 use portcullis::store::{
-    self, Entry, Environment, ExportReader, KeyRecord, NewKey, Store, StoreSettings,
+    self, Denial, DenialKind, Entry, Environment, ExportReader, ExportWriter, KeyRecord, NewKey,
+    Store, StoreSettings,
 };
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -212,6 +214,49 @@ async fn an_export_that_fails_before_it_begins_is_an_answer_in_words() {
     let error = client.export_store(to).await.expect_err("refused");
     assert_eq!(error.to_string(), message);
     open.close().await;
+}
+
+/// A key that was read before it was revoked, by an export that saw the denial.
+#[tokio::test]
+async fn a_key_that_is_denied_anywhere_in_an_export_is_revoked_in_its_record() {
+    let house = House::build();
+    let (open, client, _) = house.open_socket().await;
+    let key = new_key("n".into());
+    let (digest, at) = (key.digest, Clock::system().now());
+    let id = create(&*house.store, key).await;
+    let before = fetch(&client).await;
+    let head = ExportReader::begin(&before[..])
+        .expect("an export")
+        .head()
+        .clone();
+    open.close().await;
+
+    let mut bytes = Vec::new();
+    let mut writer = ExportWriter::begin("now", "redis", head.peppers, &mut bytes);
+    for entry in entries(&before) {
+        writer.entry(&entry, &mut bytes);
+    }
+    let late = Denial {
+        kind: DenialKind::Key,
+        id: id.to_string(),
+        at,
+    };
+    writer.entry(&Entry::Denial(late), &mut bytes);
+    assert_eq!(writer.end(&mut bytes), 2);
+    let path = house.folder.path().join("late.jsonl");
+    std::fs::write(&path, &bytes).expect("written");
+
+    let other = House::build();
+    let file = std::fs::File::open(&path).expect("readable");
+    let desk = ArchiveDesk::beside(&other.desk);
+    let imported = desk.import(file, false, Actor::Cli { uid: 7 }).await;
+    assert_eq!(imported.expect("taken in").written, 1);
+    let found = other
+        .store
+        .key_by_digest(&digest)
+        .await
+        .expect("it answers");
+    assert_eq!(found.expect("there").revoked_at, Some(at));
 }
 
 #[tokio::test]

@@ -11,14 +11,15 @@ use portcullis::clock::Timestamp;
 use portcullis::id::RequestId;
 use portcullis::scope::ScopeSet;
 use portcullis::store::{
-    Denial, DenialKind, Entry, Event, KeyEntry, NewKey, Restored, RotateKey, RotationEntry, Store,
-    StoreError, Touch,
+    Denial, DenialKind, Entry, Event, KeyEntry, NewKey, RedisStore, Restored, RotateKey,
+    RotationEntry, Store, StoreError, Touch,
 };
 use tokio::sync::mpsc;
 
 use crate::contract::contract;
 use crate::fixtures::{Ground, PATIENCE, create, create_one, end, new_key, now, since};
 use crate::grants::Flow;
+use crate::redis_server::{Demands, RedisServer, USER};
 use crate::rotation::{rotate, under, wish, without_end};
 use crate::{clients, interactions, sessions, signing_keys, users};
 
@@ -522,6 +523,28 @@ async fn what_has_ended_is_not_brought_back(ground: Ground) {
         .await
         .expect("it answers");
     assert_eq!(rotated.expect("kept").previous, previous);
+}
+
+/// What docs/store.md says that the user needs beside what a gateway has to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_more_commands_are_all_that_an_export_from_redis_needs() {
+    let server = RedisServer::demanding(Demands::Password, &[]);
+    let store = RedisStore::open(&server.settings()).expect("good settings");
+    let store: Arc<dyn Store> = Arc::new(store);
+    let key = new_key();
+    create(&*store, &key).await;
+    let (to, _taken) = mpsc::channel(99);
+    let answer = store.archive(to).await.expect_err("no permission");
+    let cause = std::error::Error::source(&answer)
+        .expect("a cause")
+        .to_string();
+    assert!(cause.contains("scan"), "{answer:?}");
+    let command = ["ACL", "SETUSER", USER, "+scan", "+pexpiretime"];
+    let _ok: String = server.command(&command);
+    let _filled = fill(&store).await;
+    let entries = export(&*store).await;
+    let _restored = restore(&*store, entries.clone()).await;
+    assert_eq!(lines(&export(&*store).await), lines(&entries));
 }
 
 /// Whoever adds a kind of document or list decides whether it is carried.
