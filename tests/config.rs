@@ -14,7 +14,7 @@ use std::time::Duration;
 use portcullis::auth::JwksSource;
 use portcullis::config::{Config, Problems, schema};
 use portcullis::gateway::{Access, PathPattern};
-use portcullis::store::StoreSettings;
+use portcullis::store::{RedisServers, StoreSettings};
 use serde_json::{Value, json};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -362,7 +362,9 @@ fn secrets_come_from_files_and_from_the_environment() {
         panic!("redis was written");
     };
     assert_eq!(redis.password.expect("one").expose(), "portcullis");
-    assert_eq!(redis.url, "rediss://redis.internal/7");
+    assert!(
+        matches!(redis.servers, RedisServers::One { url } if url == "rediss://redis.internal/7")
+    );
     assert_eq!(config.admin.token.expect("one").expose(), TOKEN);
 }
 
@@ -631,13 +633,14 @@ fn minimal() -> Value {
 }
 
 /// Configurations that have every key between them; some exclude each other.
-fn everything() -> [Value; 2] {
+fn everything() -> [Value; 4] {
     let mut one = minimal();
     let rest = json!({
         "listen": { "https": "127.0.0.1:0", "http": "127.0.0.1:0", "metrics": "127.0.0.1:0", "admin": "127.0.0.1:0" },
         "store": { "redis": {
             "url": "rediss://redis.internal:6380/1", "username": "me", "password": { "file": "data/token" },
             "ca": "certs/gateway.pem", "timeout": "1s", "memory": "data/seen.redb",
+            "certificate": { "cert": "certs/gateway.pem", "key": "certs/gateway-key.pem" },
         } },
         "plaintext_credentials": "revoke",
         "access_tokens": [{
@@ -711,7 +714,15 @@ fn everything() -> [Value; 2] {
         });
         other["routes"].as_array_mut().expect("a list").push(route);
     }
-    [one, other]
+    let mut watched = minimal();
+    watched["store"] = json!({ "redis": { "sentinel": {
+        "addresses": ["redis://s1.internal:26379", "redis://s2.internal:26379"], "primary": "portcullis",
+        "username": "gateway", "password": { "file": "data/token" },
+    } } });
+    let mut cluster = minimal();
+    cluster["store"] =
+        json!({ "redis": { "cluster": ["redis://a.internal", "redis://b.internal:6380"] } });
+    [one, other, watched, cluster]
 }
 
 /// A case with what it leaves out of the needed sections. `missing.yaml` and `empty.yaml` are

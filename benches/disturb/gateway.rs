@@ -87,7 +87,7 @@ impl Gateway {
                 layout.workers(),
                 routes,
                 upstreams,
-                &store.settings().url,
+                &store.url(),
             )
         };
         let texts = [text(routes), text(routes + 1)];

@@ -75,11 +75,8 @@ impl RedisServer {
     /// How a gateway reaches it.
     pub(crate) fn settings(&self) -> StoreSettings {
         StoreSettings::Redis(RedisSettings {
-            url: format!("redis://127.0.0.1:{}/0", self.port),
-            username: None,
-            password: None,
-            ca: None,
             timeout: Duration::from_secs(2),
+            ..RedisSettings::at(format!("redis://127.0.0.1:{}/0", self.port))
         })
     }
 

@@ -45,6 +45,8 @@ pub struct Metrics {
     pub revocations_restored: IntCounter,
     /// `portcullis_revocation_memory_failures_total`: tries to keep them in a file.
     pub revocation_memory_failures: IntCounter,
+    /// `portcullis_revocations_unwitnessed_total`: those that no replica of the store acknowledged.
+    pub revocations_unwitnessed: IntCounter,
     /// `portcullis_plaintext_refused_total{credential}`.
     pub plaintext_refused: IntCounterVec,
     tls_handshakes: IntCounterVec,
@@ -183,6 +185,7 @@ impl Metrics {
             revocation_log_gaps: families.counters("revocation_log_gaps_total", "Times that the revocation log did not go on from where it was read to.", &["cause"]),
             revocations_restored: families.counter("revocations_restored_total", "Revocations that the store had lost and was told again."),
             revocation_memory_failures: families.counter("revocation_memory_failures_total", "Failed tries to keep revocations in a file."),
+            revocations_unwitnessed: families.register(IntCounter::new("revocations_unwitnessed_total", "Revocations that no replica of the store acknowledged at once.").expect("valid name")),
             plaintext_refused: families.counters("plaintext_refused_total", "Clear-text requests refused, by the kind of credential they exposed.", &["credential"]),
             tls_handshakes: families.counters("tls_handshakes_total", "TLS handshakes.", &["version", "outcome"]),
             tls_certificate_expiry: families.gauges("tls_certificate_expiry_timestamp_seconds", "When a certificate ends.", &["certificate"]),

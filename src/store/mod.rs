@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::observe::Metrics;
-use crate::secret::Secret;
 
 mod archive;
 mod event;
@@ -65,7 +64,9 @@ pub use key::{
     CreateKey, KeyRecord, KeyRotated, KeyRotation, KeyStore, NewKey, Rehash, RevokeKey, RotateKey,
 };
 pub use memory::{Memory, Remembered};
-pub use redis::{InvalidRedisSettings, RedisStore};
+pub use redis::{
+    InvalidRedisSettings, RedisCertificate, RedisSentinels, RedisServers, RedisSettings, RedisStore,
+};
 pub use retention::DENIALS as DENIAL_RETENTION;
 pub use session::{
     CreateSession, EndSession, NewSession, ParentToken, SessionOwner, SessionParent, SessionRecord,
@@ -95,7 +96,9 @@ pub fn open(
         StoreSettings::Embedded { path } => {
             measured::measure(EmbeddedStore::open(path, clock)?, metrics)
         }
-        StoreSettings::Redis(settings) => measured::measure(RedisStore::open(settings)?, metrics),
+        StoreSettings::Redis(settings) => {
+            measured::measure(RedisStore::open_counted(settings, metrics)?, metrics)
+        }
     })
 }
 
@@ -165,21 +168,6 @@ pub enum StoreSettings {
         /// The redb file; made when missing.
         path: std::path::PathBuf,
     },
-    /// A Redis 7 server, shared by a fleet.
+    /// Redis 7, shared by a fleet.
     Redis(RedisSettings),
-}
-
-/// How to reach Redis.
-#[derive(Clone, Debug)]
-pub struct RedisSettings {
-    /// `redis://host:port/db` or `rediss://…`, without user and password.
-    pub url: String,
-    /// ACL user; `None` is Redis' `default`.
-    pub username: Option<String>,
-    /// Password.
-    pub password: Option<Secret>,
-    /// PEM file of the CA that the server's certificate must chain to; `None` is the public ones.
-    pub ca: Option<std::path::PathBuf>,
-    /// The deadline of each command.
-    pub timeout: Duration,
 }

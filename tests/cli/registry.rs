@@ -50,7 +50,7 @@ pub(crate) fn home_on_redis(redis: &RedisServer) -> Home {
 }
 
 fn on_redis(config: &str, redis: &RedisServer) -> String {
-    let url = redis.settings().url;
+    let url = redis.url();
     config.replace(
         "store: { embedded: data/keys.redb }",
         &format!("store: {{ redis: {{ url: \"{url}\" }} }}"),

@@ -60,7 +60,7 @@ impl House {
         let text = match &self.redis {
             None => text.to_owned(),
             Some(redis) => {
-                let url = redis.settings().url;
+                let url = redis.url();
                 text.replace(
                     "embedded: data/keys.redb",
                     &format!("redis: {{ url: \"{url}\" }}"),

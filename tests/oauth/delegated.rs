@@ -573,11 +573,9 @@ fn what_was_granted_stands_until_the_subject_is_revoked() {
 /// In the browser of this cookie value, over since a moment ago.
 fn expired(redis: &RedisServer, browser: [u8; 32]) -> LoginChallenge {
     let settings = StoreSettings::Redis(RedisSettings {
-        url: redis.url(),
-        username: None,
         password: Some(Secret::new(REDIS_PASSWORD)),
-        ca: None,
         timeout: Duration::from_secs(5),
+        ..RedisSettings::at(redis.url())
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

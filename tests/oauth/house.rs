@@ -426,11 +426,9 @@ pub fn pepper() -> Pepper {
 
 fn on_redis(redis: &RedisServer) -> StoreSettings {
     StoreSettings::Redis(RedisSettings {
-        url: redis.url(),
-        username: None,
         password: Some(Secret::new(REDIS_PASSWORD)),
-        ca: None,
         timeout: Duration::from_secs(5),
+        ..RedisSettings::at(redis.url())
     })
 }
 

@@ -1,4 +1,4 @@
-//! What every store promises, asked of both.
+//! What every store promises, asked of each.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,6 +35,17 @@ macro_rules! contract {
             async fn $promise() {
                 super::$promise(Ground::redis()).await;
             })*
+        }
+
+        /// One after the other: a Cluster takes seconds to come up.
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn a_cluster_keeps_each_promise_too() {
+            let cluster = std::sync::Arc::new(crate::redis_cluster::RedisCluster::start());
+            $(
+                eprintln!(stringify!($promise));
+                cluster.empty();
+                Box::pin($promise(Ground::cluster(&cluster))).await;
+            )*
         }
     };
 }

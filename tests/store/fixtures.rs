@@ -16,6 +16,7 @@ use portcullis::store::{
 use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
 use tempfile::TempDir;
 
+use crate::redis_cluster::RedisCluster;
 use crate::redis_server::RedisServer;
 
 /// Long enough for anything that does not hang.
@@ -59,6 +60,7 @@ pub struct Ground {
 enum Place {
     Folder(TempDir),
     Server(RedisServer),
+    Cluster(Arc<RedisCluster>),
 }
 
 impl Ground {
@@ -75,11 +77,19 @@ impl Ground {
         }
     }
 
+    /// What is in it stays when this goes.
+    pub fn cluster(cluster: &Arc<RedisCluster>) -> Ground {
+        Ground {
+            place: Place::Cluster(Arc::clone(cluster)),
+        }
+    }
+
     /// The store as the gateway opens it.
     pub fn open(&self, metrics: &Metrics) -> Arc<dyn Store> {
         let settings = match &self.place {
             Place::Folder(_) => StoreSettings::Embedded { path: self.path() },
             Place::Server(server) => StoreSettings::Redis(server.settings()),
+            Place::Cluster(cluster) => StoreSettings::Redis(cluster.settings()),
         };
         portcullis::store::open(&settings, &Clock::system(), metrics).expect("it opens")
     }
@@ -100,6 +110,9 @@ impl Ground {
             Place::Server(server) => {
                 Arc::new(RedisStore::open(&server.settings()).expect("good settings"))
             }
+            Place::Cluster(cluster) => {
+                Arc::new(RedisStore::open(&cluster.settings()).expect("good settings"))
+            }
         }
     }
 
@@ -108,9 +121,12 @@ impl Ground {
         for _ in 0..8 {
             create(store, &new_key()).await;
         }
-        if let Place::Server(server) = &self.place {
-            let _: u64 = server.command(&["XTRIM", "pc:{rev}:log", "MAXLEN", "4"]);
-        }
+        let server = match &self.place {
+            Place::Folder(_) => return,
+            Place::Server(server) => server,
+            Place::Cluster(cluster) => cluster.server_of("pc:{rev}:log"),
+        };
+        let _: u64 = server.command(&["XTRIM", "pc:{rev}:log", "MAXLEN", "4"]);
     }
 
     /// A copy of what is on disk, of a store that is not open.
@@ -146,20 +162,25 @@ impl Ground {
                 let documents = read.open_table(table).expect("the table");
                 usize::try_from(documents.len().expect("readable")).expect("few")
             }
-            Place::Server(server) => {
-                let keys: Vec<String> = server.command(&["KEYS", "pc:*"]);
-                let is_list = |key: &String| key.starts_with("pc:ix:") || key.contains('{');
-                keys.iter().filter(|key| !is_list(key)).count()
-            }
+            Place::Server(server) => documents_on(server),
+            Place::Cluster(cluster) => cluster.servers().map(documents_on).sum(),
         }
     }
 
     fn path(&self) -> PathBuf {
         match &self.place {
             Place::Folder(folder) => folder.path().join("store.redb"),
-            Place::Server(_) => unreachable!("only the embedded store is a file"),
+            Place::Server(_) | Place::Cluster(_) => {
+                unreachable!("only the embedded store is a file")
+            }
         }
     }
+}
+
+fn documents_on(server: &RedisServer) -> usize {
+    let keys: Vec<String> = server.command(&["KEYS", "pc:*"]);
+    let is_list = |key: &String| key.starts_with("pc:ix:") || key.contains('{');
+    keys.iter().filter(|key| !is_list(key)).count()
 }
 
 /// Creates a key that is new.

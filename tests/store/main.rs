@@ -1,4 +1,4 @@
-//! The two stores: one contract for both, and what is particular to each.
+//! The stores: one contract for all, and what is particular to each.
 //!
 //! One binary for all of it, so that it links once. Rows are those of the security page.
 
@@ -21,6 +21,12 @@ mod expiry;
 mod redis_faults;
 mod redis_identity;
 mod redis_server_side;
+mod topology_cluster;
+mod topology_sentinel;
+mod topology_single;
 #[expect(unreachable_pub, reason = "a test binary has no outside")]
 #[path = "../support/redis.rs"]
 mod redis_server;
+#[expect(unreachable_pub, reason = "a test binary has no outside")]
+#[path = "../support/redis_cluster.rs"]
+mod redis_cluster;

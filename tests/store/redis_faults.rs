@@ -31,11 +31,8 @@ fn open(settings: RedisSettings) -> Arc<RedisStore> {
 
 fn nowhere(port: u16) -> RedisSettings {
     RedisSettings {
-        url: format!("redis://127.0.0.1:{port}"),
-        username: None,
-        password: None,
-        ca: None,
         timeout: DEADLINE,
+        ..RedisSettings::at(format!("redis://127.0.0.1:{port}"))
     }
 }
 
@@ -305,7 +302,7 @@ fn forgets_its_first_connection() -> u16 {
                 let mut bytes = [0; 1024];
                 while let Ok(length @ 1..) = stream.read(&mut bytes) {
                     let answer = match bytes[..length].windows(4).any(|word| word == b"INFO") {
-                        true => "$19\r\nredis_version:7.0.0\r\n",
+                        true => "$32\r\nredis_version:7.0.0\r\nrole:master\r\n",
                         false if number > 0 => "+PONG\r\n",
                         false => "",
                     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use portcullis::secret::Secret;
 use portcullis::store::{
     CreateKey, Denial, DenialKind, Event, EventStore as _, Follow, Gap, KeyRecord, KeyStore as _,
-    RedisSettings, RedisStore, RevokeKey, StoreError,
+    RedisServers, RedisSettings, RedisStore, RevokeKey, StoreError,
 };
 use tokio::time::timeout;
 
@@ -113,10 +113,14 @@ async fn tls_is_checked_against_the_private_ca() {
     let public = open(&settings).ping().await.expect_err("the public CAs");
     assert!(told(&public).contains("UnknownIssuer"), "{}", told(&public));
     settings = server.settings();
-    settings.url = settings.url.replace("127.0.0.1", "localhost");
+    settings.servers = RedisServers::One {
+        url: server.url().replace("127.0.0.1", "localhost"),
+    };
     let name = open(&settings).ping().await.expect_err("another name");
     assert!(told(&name).contains("NotValidForName"), "{}", told(&name));
-    settings.url = server.settings().url.replace("rediss", "redis");
+    settings.servers = RedisServers::One {
+        url: server.url().replace("rediss", "redis"),
+    };
     let clear = open(&settings).ping().await.expect_err("no TLS");
     assert!(matches!(clear, StoreError::Unavailable(_)), "{clear:?}");
 }
@@ -124,11 +128,8 @@ async fn tls_is_checked_against_the_private_ca() {
 #[tokio::test]
 async fn settings_that_describe_no_server_are_refused_without_repeating_them() {
     let settings = |url: &str| RedisSettings {
-        url: url.into(),
-        username: None,
-        password: None,
-        ca: None,
         timeout: Duration::from_secs(1),
+        ..RedisSettings::at(url)
     };
     for url in [
         "",

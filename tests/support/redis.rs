@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use portcullis::secret::Secret;
-use portcullis::store::RedisSettings;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use portcullis::store::{RedisCertificate, RedisSettings};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -29,8 +29,22 @@ pub enum Demands {
     Nothing,
     /// [`PASSWORD`] from everybody; [`USER`] may only do what a gateway has to.
     Password,
+    /// `deploy/redis/users.acl` as it stands, with [`PASSWORD`] for each of its users.
+    Hardened,
     /// TLS under a CA of its own.
     Tls,
+    /// That, and a certificate of the client's.
+    Certificate,
+}
+
+impl Demands {
+    fn a_password(self) -> bool {
+        matches!(self, Demands::Password | Demands::Hardened)
+    }
+
+    fn tls(self) -> bool {
+        matches!(self, Demands::Tls | Demands::Certificate)
+    }
 }
 
 /// A running, paused or killed server.
@@ -71,17 +85,41 @@ impl RedisServer {
 
     /// How a gateway reaches it.
     pub fn settings(&self) -> RedisSettings {
-        let scheme = match self.demands {
-            Demands::Tls => "rediss",
-            Demands::Nothing | Demands::Password => "redis",
-        };
-        let password = self.demands == Demands::Password;
-        RedisSettings {
-            url: format!("{scheme}://127.0.0.1:{}", self.port),
-            username: password.then(|| USER.into()),
-            password: password.then(|| Secret::new(PASSWORD)),
-            ca: (self.demands == Demands::Tls).then(|| self.folder.path().join("ca.pem")),
+        let mut settings = RedisSettings {
             timeout: Duration::from_secs(2),
+            ..RedisSettings::at(self.url())
+        };
+        if self.demands.a_password() {
+            settings.username = Some(USER.into());
+            settings.password = Some(Secret::new(PASSWORD));
+        }
+        if self.demands.tls() {
+            settings.ca = Some(self.folder.path().join("ca.pem"));
+        }
+        if self.demands == Demands::Certificate {
+            settings.certificate = Some(self.certificate("client"));
+        }
+        settings
+    }
+
+    pub fn url(&self) -> String {
+        let scheme = if self.demands.tls() {
+            "rediss"
+        } else {
+            "redis"
+        };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `client` is of the CA that the server knows, `stranger` of another.
+    pub fn certificate(&self, name: &str) -> RedisCertificate {
+        RedisCertificate {
+            chain: self.folder.path().join(format!("{name}.pem")),
+            key: self.folder.path().join(format!("{name}-key.pem")),
         }
     }
 
@@ -92,10 +130,15 @@ impl RedisServer {
 
     /// Gives a command, as the operator could.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_command(words).expect("a good command")
+    }
+
+    /// The same, where the connection may be cut: a fail-over does that to everyone.
+    pub fn try_command<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let mut connection = self.operator().expect("the server answers its operator");
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
-        command.query(&mut connection).expect("a good command")
+        command.query(&mut connection)
     }
 
     /// Stops the process without ending it: it hangs.
@@ -150,9 +193,13 @@ impl RedisServer {
     }
 
     fn try_launch(&mut self) -> bool {
-        let (clear, tls) = match self.demands {
-            Demands::Tls => (0, self.port),
-            Demands::Nothing | Demands::Password => (self.port, 0),
+        let (clear, tls) = match self.demands.tls() {
+            true => (0, self.port),
+            false => (self.port, 0),
+        };
+        let certificate = match self.demands {
+            Demands::Certificate => "yes",
+            _ => "no",
         };
         let child = Command::new("redis-server")
             .current_dir(self.folder.path())
@@ -173,7 +220,12 @@ impl RedisServer {
                 "--tls-key-file",
                 "server-key.pem",
             ])
-            .args(["--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", "no"])
+            .args([
+                "--tls-ca-cert-file",
+                "ca.pem",
+                "--tls-auth-clients",
+                certificate,
+            ])
             .args(&self.options)
             .stdout(Stdio::null())
             .spawn()
@@ -198,9 +250,9 @@ impl RedisServer {
 
     fn operator(&self) -> Option<redis::Connection> {
         let socket = self.folder.path().join("redis.sock");
-        let credentials = match self.demands {
-            Demands::Password => "?user=operator&pass=operator",
-            Demands::Nothing | Demands::Tls => "",
+        let credentials = match self.demands.a_password() {
+            true => format!("?user=operator&pass={PASSWORD}"),
+            false => String::new(),
         };
         let url = format!("redis+unix://{}{credentials}", socket.display());
         redis::Client::open(url)
@@ -255,35 +307,61 @@ fn copy_files(from: &Path, to: &Path) {
 }
 
 fn write_acl(folder: &Path, demands: Demands) {
-    let default = match demands {
-        Demands::Password => format!("user default on >{PASSWORD} ~* &* +@all"),
-        Demands::Nothing | Demands::Tls => "user default on nopass ~* &* +@all".into(),
+    let mut users = match demands.a_password() {
+        true => hardened_acl(),
+        false => "user default on nopass ~* &* +@all\n".into(),
     };
-    // What docs/decisions/0004-redis.md says a gateway needs, and nothing else.
-    let gateway = format!(
-        "user {USER} on >{PASSWORD} ~pc:* resetchannels -@all +ping +info +get +set +del +exists \
-         +hget +hset +hsetnx +hgetall +hdel +zadd +zcard +zrange +zrem +zscan +zscore \
-         +zremrangebylex +zremrangebyscore +pexpire +pttl +xadd +xrange +xrevrange +xread +time \
-         +eval +evalsha +script|load"
-    );
-    let operator = "user operator on >operator ~* &* +@all";
-    let users = format!("{default}\n{gateway}\n{operator}\n");
+    if demands == Demands::Password {
+        let (_off, rest) = users.split_once('\n').expect("several users");
+        users = format!("user default on >{PASSWORD} ~* &* +@all\n{rest}");
+    }
     std::fs::write(folder.join("users.acl"), users).expect("the folder is ours");
 }
 
-/// A CA (`ca.pem`), another that signed nothing (`other-ca.pem`), and the server's certificate.
+/// `deploy/redis/users.acl`, with the hash of [`PASSWORD`] where it wants one. Nothing else in it
+/// is changed.
+fn hardened_acl() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/redis/users.acl");
+    let text = std::fs::read_to_string(path).expect("it is in the repository");
+    password_hash(&text)
+}
+
+/// Fills the places that want the hash of a password with that of [`PASSWORD`].
+pub fn password_hash(users: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, PASSWORD.as_bytes());
+    let hash: String = digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let words = users.split_inclusive([' ', '\n']).map(|word| {
+        let blank = word.starts_with("#SHA256-OF-THE-");
+        if blank {
+            format!("#{hash} ")
+        } else {
+            word.into()
+        }
+    });
+    words.collect()
+}
+
+/// A CA (`ca.pem`) with the server's certificate and a client's, and another (`other-ca.pem`) with
+/// a stranger's.
 fn write_certificates(folder: &Path) {
-    let ca = authority();
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a good name");
-    let certificate = params.signed_by(&key, &ca).expect("a certificate");
-    for (name, pem) in [
-        ("ca.pem", ca.pem()),
-        ("other-ca.pem", authority().pem()),
-        ("server.pem", certificate.pem()),
-        ("server-key.pem", key.serialize_pem()),
-    ] {
+    let (ca, other) = (authority(), authority());
+    let write = |name: &str, pem: String| {
         std::fs::write(folder.join(name), pem).expect("the folder is ours");
+    };
+    write("ca.pem", ca.pem());
+    write("other-ca.pem", other.pem());
+    for (name, issuer) in [("server", &ca), ("client", &ca), ("stranger", &other)] {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a good name");
+        // With its issuer's name, OpenSSL would take it for self-signed.
+        params.distinguished_name.push(DnType::CommonName, name);
+        let certificate = params.signed_by(&key, issuer).expect("a certificate");
+        write(&format!("{name}.pem"), certificate.pem());
+        write(&format!("{name}-key.pem"), key.serialize_pem());
     }
 }
 

@@ -343,11 +343,9 @@ fn on(redis: &RedisServer) -> String {
 /// Puts a denial on the list, as another gateway of the fleet would.
 pub(crate) fn deny(redis: &RedisServer, kind: DenialKind, id: &str) {
     let settings = StoreSettings::Redis(RedisSettings {
-        url: redis.url(),
-        username: None,
         password: Some(Secret::new(REDIS_PASSWORD)),
-        ca: None,
         timeout: std::time::Duration::from_secs(2),
+        ..RedisSettings::at(redis.url())
     });
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {

@@ -9,6 +9,7 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use serde_json::Value;
 
+mod redis;
 mod shapes;
 mod values;
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
+use super::redis::Redis;
 use super::values::{
     Access, AccessLog, Algorithm, Audience, AuditCopy, Checksum, Duration, Environment, Host,
     Identity, Login, Method, PlaintextCredentials, Revocation, Secret, SigningAlgorithm, Size,
@@ -102,7 +103,7 @@ struct Tls {
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Certificate {
+pub(super) struct Certificate {
     /// PEM file of the certificate chain, leaf first.
     cert: String,
     /// PEM file of its private key: PKCS#8, PKCS#1 or SEC1, not encrypted.
@@ -115,27 +116,8 @@ struct Store {
     /// The file of the embedded store, for one gateway; made when missing.
     #[schemars(extend("default" = "data/portcullis.redb"))]
     embedded: Option<String>,
-    /// A Redis 7 server, shared by a fleet.
+    /// Redis 7, shared by a fleet: a server, a primary that sentinels watch, or a Cluster.
     redis: Option<Redis>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct Redis {
-    /// `redis://host:port/db` or `rediss://host:port/db`, without user and password.
-    url: String,
-    /// The ACL user; Redis' `default` where it is left out.
-    username: Option<String>,
-    /// The user's password.
-    password: Option<Secret>,
-    /// PEM file of the CA that the server's certificate must chain to; the public ones where it is left out.
-    ca: Option<String>,
-    /// The deadline of each command.
-    #[schemars(extend("default" = "250ms"))]
-    timeout: Option<Duration>,
-    /// The file in which this gateway keeps the revocations that it has seen, made when missing; `off` keeps none.
-    #[schemars(extend("default" = "data/revocations.redb"))]
-    memory: Option<String>,
 }
 
 #[derive(JsonSchema)]

@@ -1,8 +1,10 @@
 //! What can go wrong with one call to the server, seen from the breaker.
 
 use std::error::Error;
+use std::io;
+use std::time::Duration;
 
-use ::redis::{ErrorKind, RedisError};
+use ::redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::store::StoreError;
 
@@ -11,9 +13,13 @@ use crate::store::StoreError;
 pub(super) enum Fault {
     /// The server is not there, or what is there does not speak the protocol.
     Away(Box<dyn Error + Send + Sync>),
+    /// It did not answer by the deadline of the call.
+    Late,
+    /// It is there, and is not the primary, or not any more.
+    Demoted(Box<dyn Error + Send + Sync>),
     /// It answered something that is not ours.
     Corrupt(String),
-    /// It is there and says no: no permission, no memory, loading, read-only.
+    /// It is there and says no: no permission, no memory, loading.
     Refused(RedisError),
 }
 
@@ -53,8 +59,10 @@ impl Fault {
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Fault {
         match error.kind() {
+            ErrorKind::Io if error.is_timeout() => Fault::Late,
             ErrorKind::Io | ErrorKind::Parse => Fault::away(error),
             ErrorKind::UnexpectedReturnType => Fault::corrupt("an answer of an unexpected type"),
+            ErrorKind::Server(ServerErrorKind::ReadOnly) => Fault::Demoted(error.into()),
             _ if error.code() == Some("WRONGTYPE") => {
                 Fault::corrupt("one of our keys has another type")
             }
@@ -63,12 +71,30 @@ impl From<RedisError> for Fault {
     }
 }
 
-impl From<Fault> for StoreError {
-    fn from(fault: Fault) -> StoreError {
-        match fault {
-            Fault::Away(error) => StoreError::Unavailable(error),
+/// No answer by the deadline, where the crate's error type has to say it.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer by the deadline")]
+struct NoAnswer;
+
+impl Fault {
+    /// What a caller of the store hears, who waited for as long as `deadline`.
+    pub(super) fn told(self, deadline: Duration) -> StoreError {
+        match self {
+            Fault::Away(error) | Fault::Demoted(error) => StoreError::Unavailable(error),
+            Fault::Late => StoreError::Deadline(deadline),
             Fault::Corrupt(what) => StoreError::Corrupt(what),
             Fault::Refused(error) => StoreError::Unavailable(error.into()),
+        }
+    }
+
+    /// Through the crate's commands, which know its own errors only. `From<RedisError>` brings back
+    /// an equal one.
+    pub(super) fn into_redis(self) -> RedisError {
+        match self {
+            Fault::Refused(error) => error,
+            Fault::Late => io::Error::new(io::ErrorKind::TimedOut, NoAnswer).into(),
+            Fault::Away(error) | Fault::Demoted(error) => io::Error::other(error).into(),
+            Fault::Corrupt(what) => (ErrorKind::UnexpectedReturnType, "corrupt", what).into(),
         }
     }
 }

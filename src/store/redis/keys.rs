@@ -188,6 +188,16 @@ async fn write(
     batch: &[NewKey],
     claims: Vec<Claim>,
 ) -> Result<Vec<Written>, Fault> {
+    let claimed: Vec<&NewKey> = batch
+        .iter()
+        .zip(&claims)
+        .filter_map(|(key, claim)| (*claim == Claim::Ours).then_some(key))
+        .collect();
+    let mut listings = pipe();
+    for key in &claimed {
+        listings.zadd(layout::IDS, key.record.id.as_str(), 0);
+    }
+    let _listed: Vec<Value> = run(&listings, &mut connection).await?;
     let mut writes = pipe();
     // On the same connection, ahead of its uses: they cannot meet `NOSCRIPT`.
     writes
@@ -195,12 +205,7 @@ async fn write(
         .arg("LOAD")
         .arg(layout::CREATE.source)
         .ignore();
-    let claimed = batch
-        .iter()
-        .zip(&claims)
-        .filter(|(_, claim)| **claim == Claim::Ours);
-    for (key, _) in claimed {
-        writes.zadd(layout::IDS, key.record.id.as_str(), 0).ignore();
+    for key in claimed {
         writes.cmd("EVALSHA").arg(layout::CREATE.script.get_hash());
         writes
             .arg(1)
@@ -227,15 +232,19 @@ async fn conclude(
     batch: &[NewKey],
     written: Vec<Written>,
 ) -> Result<(), Fault> {
-    let mut rest = pipe();
+    let (mut first, mut then) = (pipe(), pipe());
     for (key, written) in batch.iter().zip(written) {
         match written {
-            Written::Before | Written::Now => publish(&mut rest, &key.digest),
-            Written::KeyTaken => unclaim(&mut rest, &key.record.id, &key.digest),
+            Written::Before | Written::Now => publish(&mut first, &key.digest),
+            Written::KeyTaken => {
+                first.zrem(layout::IDS, key.record.id.as_str());
+                unclaim(&mut then, &key.record.id, &key.digest);
+            }
             Written::IdTaken => {}
         }
     }
-    let _answers: Vec<Value> = run(&rest, &mut connection).await?;
+    let _answers: Vec<Value> = run(&first, &mut connection).await?;
+    let _answers: Vec<Value> = run(&then, &mut connection).await?;
     Ok(())
 }
 
@@ -246,7 +255,6 @@ pub(super) fn publish(pipeline: &mut Pipeline, digest: &Digest) {
 }
 
 pub(super) fn unclaim(pipeline: &mut Pipeline, id: &KeyId, digest: &Digest) {
-    pipeline.zrem(layout::IDS, id.as_str());
     pipeline.cmd("EVAL").arg(layout::UNCLAIM.source).arg(1);
     pipeline.arg(layout::id(id)).arg(digest.to_text());
 }

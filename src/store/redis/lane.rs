@@ -1,40 +1,58 @@
-//! The way to the server: one shared connection for all short commands, one deadline and one
-//! breaker over everything.
+//! The way to the servers: one deadline over every call, whichever topology they have.
 //!
-//! Not here: what is asked. Invariants: no call waits longer than the deadline; a connection that
-//! failed or missed a deadline gets nothing new to carry; while the breaker is open nothing waits.
+//! Not here: what is asked; connections and breakers of a single server ([`super::node`]).
+//! Invariant: no call waits longer than the deadline, and none for a server that is known to be
+//! away.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::store::{RedisSettings, StoreError};
+use crate::store::StoreError;
 
-use super::breaker::{Attempt, Breaker};
-use super::fault::{Fault, KnownAway};
-use super::link::{Connection, Endpoint, InvalidRedisSettings, Link};
-use super::server;
+use super::cluster::Cluster;
+use super::fault::Fault;
+use super::layout;
+use super::link::{Connection, Dialer, Link, introduction};
+use super::node::{Node, Place};
+use super::sentinel::Sentinels;
+use super::server::Part;
+use super::settings::{
+    InvalidRedisSettings, Location, RedisSentinels, RedisServers, RedisSettings,
+};
+
+/// Between two looks at the log where its server cannot be waited on, because its slot is moving.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// Shared by all callers of one store.
 pub(super) struct Lane {
-    endpoint: Arc<Endpoint>,
     deadline: Duration,
-    breaker: Breaker,
-    /// Locked while connecting: callers that find no connection wait for one attempt together.
-    shared: Mutex<Option<Link>>,
+    servers: Servers,
+}
+
+enum Servers {
+    Primary(Box<Node>),
+    Cluster(Arc<Cluster>),
 }
 
 impl Lane {
     pub(super) fn new(settings: &RedisSettings) -> Result<Lane, InvalidRedisSettings> {
+        let servers = match &settings.servers {
+            RedisServers::One { url } => Servers::Primary(Box::new(one(settings, url)?)),
+            RedisServers::Sentinel(sentinels) => {
+                Servers::Primary(Box::new(watched(settings, sentinels)?))
+            }
+            RedisServers::Cluster { urls } => {
+                let (transport, seeds) = Location::parse_all(urls)?;
+                let dialer = Dialer::new(settings, transport, ours(settings, 0))?;
+                Servers::Cluster(Cluster::new(dialer, seeds, settings.timeout))
+            }
+        };
         Ok(Lane {
-            endpoint: Arc::new(Endpoint::new(settings)?),
             deadline: settings.timeout,
-            breaker: Breaker::default(),
-            shared: Mutex::new(None),
+            servers,
         })
     }
 
@@ -51,23 +69,21 @@ impl Lane {
     where
         F: Future<Output = Result<T, Fault>> + Send,
     {
-        let attempt = self.admit()?;
-        let mut used = None;
-        let outcome = timeout(self.deadline, async {
-            let link = self.shared_link(&attempt).await?;
-            let connection = link.connection.clone();
-            used = Some(link);
-            work(connection).await
-        })
-        .await;
-        if let (Err(_) | Ok(Err(Fault::Away(_))), Some(link)) = (&outcome, used) {
-            link.condemn();
-        }
-        self.settle(attempt, outcome)
+        let until = Instant::now() + self.deadline;
+        let outcome = match &self.servers {
+            Servers::Primary(node) => node.call(until, |c| work(Connection::Server(c))).await,
+            Servers::Cluster(cluster) => {
+                let connection = Connection::Cluster(cluster.view(until));
+                let worked = timeout_at(until, work(connection)).await;
+                worked.unwrap_or(Err(Fault::Late))
+            }
+        };
+        outcome.map_err(|fault| fault.told(self.deadline))
     }
 
     /// Runs `work` on the caller's own connection, or on a new one where that is none or has
-    /// ended, and gives it back. After any failure it is closed.
+    /// ended, and gives it back. After any failure it is closed. It leads to where the log is; of a
+    /// Cluster, only the wait is on it ([`Lane::wait_on`]).
     pub(super) async fn call_on<T, F>(
         &self,
         link: Option<Link>,
@@ -76,62 +92,98 @@ impl Lane {
     where
         F: Future<Output = Result<T, Fault>> + Send,
     {
-        let attempt = self.admit()?;
-        let outcome = timeout(self.deadline, async {
-            let link = match link.filter(Link::is_usable) {
-                Some(link) => link,
-                None => self.endpoint.connect().await?,
-            };
-            let answer = work(link.connection.clone()).await?;
-            Ok((link, answer))
-        })
-        .await;
-        self.settle(attempt, outcome)
+        let until = Instant::now() + self.deadline;
+        let outcome = match &self.servers {
+            Servers::Primary(node) => {
+                node.call_on(link, until, |c| work(Connection::Server(c)))
+                    .await
+            }
+            Servers::Cluster(cluster) => {
+                let worked = timeout_at(until, async {
+                    let answer = work(Connection::Cluster(cluster.view(until))).await?;
+                    let link = cluster.link_to(layout::LOG.as_bytes(), link, until).await?;
+                    Ok((link, answer))
+                });
+                worked.await.unwrap_or(Err(Fault::Late))
+            }
+        };
+        outcome.map_err(|fault| fault.told(self.deadline))
     }
 
-    fn admit(&self) -> Result<Attempt<'_>, StoreError> {
-        let attempt = self.breaker.admit();
-        attempt.ok_or_else(|| Fault::away(KnownAway).into())
-    }
-
-    async fn shared_link(&self, attempt: &Attempt<'_>) -> Result<Link, Fault> {
-        let mut shared = self.shared.lock().await;
-        if let Some(link) = shared.as_ref().filter(|link| link.is_usable()) {
-            return Ok(link.clone());
-        }
-        // Whoever queued here behind a failed attempt does not repeat it.
-        if !attempt.stands() {
-            return Err(Fault::away(KnownAway));
-        }
-        *shared = None;
-        let link = self.endpoint.connect().await?;
-        server::inspect(link.connection.clone()).await?;
-        *shared = Some(link.clone());
+    /// The caller's own connection to where the log is, or a new one where that is none, has ended
+    /// or leads elsewhere.
+    pub(super) async fn own_link(&self, link: Option<Link>) -> Result<Link, StoreError> {
+        let (link, ()) = match &self.servers {
+            Servers::Primary(_) => self.call_on(link, async |_| Ok(())).await?,
+            Servers::Cluster(cluster) => {
+                let until = Instant::now() + self.deadline;
+                let link = timeout_at(until, cluster.link_to(layout::LOG.as_bytes(), link, until));
+                let link = link.await.unwrap_or(Err(Fault::Late));
+                (link.map_err(|fault| fault.told(self.deadline))?, ())
+            }
+        };
         Ok(link)
     }
 
-    fn settle<T>(
+    /// Waits for a command that is silent on purpose, for `rest` and the deadline at most. Not
+    /// under a breaker. Only that it ended is of interest.
+    pub(super) async fn wait_on(
         &self,
-        attempt: Attempt<'_>,
-        outcome: Result<Result<T, Fault>, Elapsed>,
-    ) -> Result<T, StoreError> {
-        match outcome {
-            Ok(Ok(answer)) => {
-                attempt.answered();
-                Ok(answer)
+        link: &Link,
+        command: &::redis::Cmd,
+        rest: Duration,
+    ) -> Result<(), StoreError> {
+        let deadline = rest + self.deadline;
+        let mut connection = link.connection.clone();
+        let woken = timeout(
+            deadline,
+            command.query_async::<::redis::Value>(&mut connection),
+        );
+        match woken.await.map(|woken| woken.map_err(Fault::from)) {
+            Ok(Ok(_)) => Ok(()),
+            // The slot is moving, or has moved: the next look goes where it is now.
+            Ok(Err(Fault::Refused(_))) if matches!(self.servers, Servers::Cluster(_)) => {
+                link.condemn();
+                sleep(rest.min(GLANCE)).await;
+                Ok(())
             }
-            Ok(Err(fault @ Fault::Away(_))) => {
-                attempt.failed();
-                Err(fault.into())
-            }
-            Ok(Err(fault)) => {
-                attempt.answered();
-                Err(fault.into())
-            }
-            Err(_) => {
-                attempt.missed();
-                Err(StoreError::Deadline(self.deadline))
-            }
+            Ok(Err(fault)) => Err(fault.told(self.deadline)),
+            Err(_) => Err(StoreError::Deadline(deadline)),
         }
     }
+}
+
+fn ours(settings: &RedisSettings, database: i64) -> ::redis::RedisConnectionInfo {
+    introduction(
+        settings.username.as_ref(),
+        settings.password.as_ref(),
+        database,
+    )
+}
+
+fn one(settings: &RedisSettings, url: &str) -> Result<Node, InvalidRedisSettings> {
+    let location = Location::parse(url)?;
+    let introduction = ours(settings, location.database);
+    let dialer = Dialer::new(settings, location.transport, introduction)?;
+    Ok(Node::new(
+        dialer,
+        Place::Fixed(location.address),
+        Part::Primary,
+    ))
+}
+
+fn watched(
+    settings: &RedisSettings,
+    sentinels: &RedisSentinels,
+) -> Result<Node, InvalidRedisSettings> {
+    let (transport, addresses) = Location::parse_all(&sentinels.urls)?;
+    let theirs = introduction(sentinels.username.as_ref(), sentinels.password.as_ref(), 0);
+    let to_sentinels = Dialer::new(settings, transport, theirs)?;
+    let to_primary = Dialer::new(settings, transport, ours(settings, 0))?;
+    let sentinels = Sentinels::new(to_sentinels, addresses, &sentinels.primary);
+    Ok(Node::new(
+        to_primary,
+        Place::Watched(sentinels),
+        Part::Primary,
+    ))
 }

@@ -24,6 +24,9 @@ pub(super) const FLEET: &str = "pc:{rev}:fleet";
 /// The field of [`FLEET`] that is no instance: when entries were found to be lost.
 pub(super) const LOST: &str = "lost";
 
+/// String: what is written after a revocation, for replicas to acknowledge.
+pub(super) const WITNESS: &str = "pc:{rev}:witness";
+
 /// Hash: a record. Its name is everything that a look-up knows.
 pub(super) fn record(digest: &Digest) -> String {
     format!("pc:k:{}", digest.to_text())

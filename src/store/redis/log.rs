@@ -2,13 +2,14 @@
 //!
 //! A [`Position`] is `r{epoch}/{entry id}`. The entry itself must still be in the stream: trimming,
 //! `FLUSHALL`, a restored snapshot, a failover that lost writes and another server all show as its
-//! absence. The epoch tells two servers apart whose clocks gave out the same id.
+//! absence. The epoch tells two servers apart whose clocks gave out the same id. Each page comes with
+//! the server's word that it is a primary which is not cut off; without it there is no answer.
 
 use std::time::Duration;
 
 use ::redis::streams::{StreamId, StreamRangeReply};
-use ::redis::{Value, cmd, pipe};
-use tokio::time::{Instant, timeout};
+use ::redis::{cmd, pipe};
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::secret::{Digest, random_bytes};
@@ -16,8 +17,8 @@ use crate::store::{Denial, Event, Follow, Gap, Position, StoreError};
 
 use super::fault::Fault;
 use super::lane::Lane;
-use super::layout;
 use super::link::{Connection, Link};
+use super::{layout, server};
 
 /// Entries read at once.
 const PAGE: usize = 1000;
@@ -120,24 +121,19 @@ pub(super) async fn follow(
     lane.call_on(Some(link), |c| all_after(c, place)).await
 }
 
-/// Waits until there is an entry after `place`, at most for `rest`. Not under the breaker: it is
-/// silent on purpose. If the caller goes away, so does the connection, and with it the wait.
+/// Waits until there is an entry after `place`, at most for `rest`. If the caller goes away, so
+/// does the connection, and with it the wait.
 async fn await_entry(
     lane: &Lane,
     link: &Link,
     place: &Place,
     rest: Duration,
 ) -> Result<(), StoreError> {
-    let mut connection = link.connection.clone();
     let mut command = cmd("XREAD");
     command.arg("COUNT").arg(1);
     command.arg("BLOCK").arg(rest.as_millis().to_string());
     command.arg("STREAMS").arg(layout::LOG).arg(&place.entry);
-    let deadline = rest + lane.deadline();
-    match timeout(deadline, command.query_async::<Value>(&mut connection)).await {
-        Ok(woken) => woken.map(drop).map_err(|error| Fault::from(error).into()),
-        Err(_) => Err(StoreError::Deadline(deadline)),
-    }
+    lane.wait_on(link, &command, rest).await
 }
 
 /// Reads to the log's end, however many pages that takes: an answer that stopped in between would
@@ -145,7 +141,7 @@ async fn await_entry(
 async fn all_after(mut connection: Connection, mut place: Place) -> Result<Follow, Fault> {
     let mut events = Vec::new();
     loop {
-        let (page, epoch): (StreamRangeReply, Option<String>) = pipe()
+        let (page, epoch, replication): (StreamRangeReply, Option<String>, String) = pipe()
             .cmd("XRANGE")
             .arg(layout::LOG)
             .arg(&place.entry)
@@ -153,8 +149,11 @@ async fn all_after(mut connection: Connection, mut place: Place) -> Result<Follo
             .arg("COUNT")
             .arg(PAGE)
             .get(layout::EPOCH)
+            .add_command(server::replication())
             .query_async(&mut connection)
             .await?;
+        // The word of any other server would prove nothing.
+        server::primary(&replication)?;
         let known = page
             .ids
             .first()

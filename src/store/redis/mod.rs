@@ -1,13 +1,15 @@
-//! The Redis store: one server, shared by a fleet of gateways.
+//! The Redis store: a server, a primary that sentinels watch, or a Cluster, shared by a fleet of
+//! gateways.
 //!
 //! Redis 7.0 or newer, or what speaks like it. Each command and script touches one Cluster slot
-//! ([`layout`]), so the layout fits a Cluster; this client talks to one address. A record and the
+//! ([`layout`]). A record and the
 //! event log lie in different slots and cannot be written in one step: [`keys`] has the write
 //! orders, what a crash in between leaves, and how a repetition completes it. Until then such a
 //! revocation is bounded by the age at which cached records are read again.
 //!
 //! Invariants: opening contacts nobody; every call ends within its deadline, and at once while the
-//! server is known to be away ([`lane`]); no error, log line or `Debug` holds the password.
+//! server is known to be away ([`node`]); nothing is read from a server that is not a primary ([`server`]); no
+//! error, log line or `Debug` holds a password.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -17,6 +19,7 @@ use ::redis::cmd;
 
 use crate::clock::Timestamp;
 use crate::id::KeyId;
+use crate::observe::Metrics;
 use crate::secret::Digest;
 
 use super::{
@@ -26,6 +29,8 @@ use super::{
 
 mod archive;
 mod breaker;
+mod cluster;
+mod connection;
 mod denials;
 mod fault;
 mod fleet;
@@ -34,18 +39,27 @@ mod lane;
 mod layout;
 mod link;
 mod log;
+mod node;
 mod record;
 mod rotation;
+mod sentinel;
 mod server;
+mod settings;
 mod shelf;
+mod tls;
+mod witness;
 
 use lane::Lane;
-pub use link::InvalidRedisSettings;
 use link::Link;
+pub use settings::{
+    InvalidRedisSettings, RedisCertificate, RedisSentinels, RedisServers, RedisSettings,
+};
+use witness::Witness;
 
 /// A store on a Redis server.
 pub struct RedisStore {
     lane: Lane,
+    witness: Witness,
     /// The connection that [`EventStore::follow`] waits on, while nobody does.
     follower: Mutex<Option<Link>>,
 }
@@ -54,9 +68,18 @@ impl RedisStore {
     /// Checks the settings and contacts nobody. Connections will live on the Tokio runtime that
     /// this is called in.
     pub fn open(settings: &RedisSettings) -> Result<RedisStore, StoreError> {
+        RedisStore::open_counted(settings, &Metrics::new())
+    }
+
+    /// As [`RedisStore::open`]; what no replica acknowledged is counted.
+    pub fn open_counted(
+        settings: &RedisSettings,
+        metrics: &Metrics,
+    ) -> Result<RedisStore, StoreError> {
         let lane = Lane::new(settings).map_err(|error| StoreError::Unavailable(error.into()))?;
         Ok(RedisStore {
             lane,
+            witness: Witness::new(metrics.revocations_unwitnessed.clone()),
             follower: Mutex::new(None),
         })
     }
@@ -96,7 +119,11 @@ impl KeyStore for RedisStore {
     }
 
     async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<RevokeKey, StoreError> {
-        self.lane.call(|c| keys::revoke(c, id.clone(), at)).await
+        let answer = self.lane.call(|c| keys::revoke(c, id.clone(), at)).await?;
+        if answer != RevokeKey::Unknown {
+            self.witness.confirm(&self.lane).await;
+        }
+        Ok(answer)
     }
 
     async fn rotate_key(&self, rotation: KeyRotation) -> Result<RotateKey, StoreError> {
@@ -124,6 +151,9 @@ impl EventStore for RedisStore {
         for denial in &denials {
             let step = async |mut c| denials::deny(&mut c, denial).await;
             self.lane.call(step).await?;
+        }
+        if !denials.is_empty() {
+            self.witness.confirm(&self.lane).await;
         }
         Ok(())
     }

@@ -129,6 +129,9 @@ impl RedisStore {
             rest.zrem(layout::list(index), member.as_str());
         }
         self.lane.call(|c| finish(c, &rest)).await?;
+        if plan.denial.is_some() {
+            self.witness.confirm(&self.lane).await;
+        }
         Ok(Attempt::Carried(plan.answer))
     }
 }

@@ -249,19 +249,23 @@ async fn conclude(
     keys: &[KeyEntry],
     written: &[Written],
 ) -> Result<(), Fault> {
-    let mut rest = pipe();
+    let (mut first, mut then) = (pipe(), pipe());
     for (key, written) in keys.iter().zip(written) {
         match written {
             Written::Before | Written::Now => {
-                publish(&mut rest, &key.digest);
+                publish(&mut first, &key.digest);
                 if let Some(rotation) = &key.rotation {
-                    publish(&mut rest, &rotation.previous);
+                    publish(&mut first, &rotation.previous);
                 }
             }
-            Written::KeyTaken => keys::unclaim(&mut rest, &key.record.id, &key.digest),
+            Written::KeyTaken => {
+                first.zrem(layout::IDS, key.record.id.as_str());
+                keys::unclaim(&mut then, &key.record.id, &key.digest);
+            }
             Written::IdTaken => {}
         }
     }
-    let _answers: Vec<Value> = run(&rest, &mut connection).await?;
+    let _answers: Vec<Value> = run(&first, &mut connection).await?;
+    let _answers: Vec<Value> = run(&then, &mut connection).await?;
     Ok(())
 }
