@@ -54,6 +54,7 @@ pub struct RedisServer {
     folder: TempDir,
     demands: Demands,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl RedisServer {
@@ -63,6 +64,15 @@ impl RedisServer {
 
     /// With further options of `redis-server`.
     pub fn demanding(demands: Demands, options: &[&str]) -> RedisServer {
+        RedisServer::demanding_in(demands, options, &[])
+    }
+
+    /// Also with more in its environment.
+    pub fn demanding_in(
+        demands: Demands,
+        options: &[&str],
+        environment: &[(String, String)],
+    ) -> RedisServer {
         let folder = tempfile::tempdir().expect("a folder can be made");
         write_acl(folder.path(), demands);
         write_certificates(folder.path());
@@ -72,6 +82,7 @@ impl RedisServer {
             folder,
             demands,
             options: options.iter().map(|&option| option.into()).collect(),
+            environment: environment.to_vec(),
         };
         // Another process may take the port between our look and the server's bind.
         for _ in 0..5 {
@@ -203,6 +214,7 @@ impl RedisServer {
         };
         let child = Command::new("redis-server")
             .current_dir(self.folder.path())
+            .envs(self.environment.iter().cloned())
             .args(["--port", &clear.to_string(), "--tls-port", &tls.to_string()])
             .args(["--bind", "127.0.0.1", "--unixsocket", "redis.sock"])
             .args([
@@ -259,6 +271,11 @@ impl RedisServer {
             .expect("a good URL")
             .get_connection()
             .ok()
+    }
+
+    /// Where it runs, with what it has on disk.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     fn log(&self) -> String {
