@@ -21,6 +21,8 @@ pub(crate) const GATEWAYS: usize = 3;
 const FRESH: Duration = Duration::from_secs(60);
 /// `credentials.cache.stale`: nothing is let in later than that.
 pub(crate) const BOUND: Duration = Duration::from_secs(300);
+/// Of an issuer that has no tokens here: RFC 7517 appendix A.1.
+const KEY_SET: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"1","alg":"ES256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
 /// Keys that are in use and stay so.
 const OTHERS: usize = 64;
 /// Connections of each gateway that the others come on.
@@ -31,7 +33,7 @@ pub(crate) struct Fleet {
     gateways: Vec<Gateway>,
     watches: Vec<Watch>,
     keys: Vec<(KeyId, String)>,
-    _load: JoinSet<()>,
+    load: JoinSet<()>,
     _ground: Ground,
     _redis: RedisServer,
 }
@@ -39,7 +41,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// With so many keys to revoke, and so many other requests a second at each gateway.
     pub(crate) async fn start(keys: usize, rate: u32) -> Fleet {
-        let ground = Ground::new(r#"{"keys":[]}"#);
+        let ground = Ground::new(KEY_SET);
         // As docs/decisions/0004-redis.md advises; the tests' servers sync each write.
         let redis = RedisServer::demanding(Demands::Nothing, &["--appendfsync", "everysec"]);
         let settings = Settings {
@@ -72,7 +74,7 @@ impl Fleet {
             watches: watches.collect(),
             gateways,
             keys,
-            _load: load,
+            load,
             _ground: ground,
             _redis: redis,
         }
@@ -99,6 +101,7 @@ impl Fleet {
                 ends,
             });
         }
+        self.load.shutdown().await;
         Run::of(&revocations, BOUND)
     }
 }

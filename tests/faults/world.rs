@@ -87,8 +87,8 @@ impl Length {
         Length {
             calm: choose(3000, 600),
             fault: choose(12_000, 1500),
-            beyond: choose(6000, 600),
-            condemned: if long { 24 } else { 4 },
+            beyond: choose(6000, 1000),
+            condemned: if long { 24 } else { 6 },
             codes: if long { 800 } else { 150 },
         }
     }
