@@ -137,7 +137,9 @@ pub(crate) async fn redeem(
             tries += 1;
             match exchange.status() {
                 Some(200) => break Some(exchange.json()),
-                Some(400 | 401) => break None,
+                Some(400) => break None,
+                // The client itself is unknown: whoever goes on is taken for a guesser (429).
+                Some(401) => return,
                 _ => sleep(LATER).await,
             }
         };

@@ -86,7 +86,7 @@ impl Length {
             |long_ms, short_ms| Duration::from_millis(if long { long_ms } else { short_ms });
         Length {
             calm: choose(3000, 600),
-            fault: choose(12_000, 1500),
+            fault: choose(12_000, 1000),
             beyond: choose(6000, 1000),
             condemned: if long { 24 } else { 6 },
             codes: if long { 800 } else { 150 },
@@ -130,10 +130,13 @@ impl World {
             let stepped = if last { stepped } else { Vec::new() };
             let timeout = DEADLINE.as_millis();
             let store = format!("redis: {{ url: \"{url}\", timeout: {timeout}ms }}");
-            let mut gateway = ground.start(&format!("g{number}"), &store, &settings, &stepped);
-            // The first one makes the signing key that the others read.
-            gateway.is_up().await;
+            let gateway = ground.start(&format!("g{number}"), &store, &settings, &stepped);
             gateways.push(gateway);
+            // The first one makes the signing key that the others read.
+            gateways[0].is_up().await;
+        }
+        for gateway in &mut gateways {
+            gateway.is_up().await;
         }
         let mut codes = Vec::new();
         for _ in 0..length.codes {
@@ -195,7 +198,7 @@ impl World {
         let mut all: Vec<Credential> = credentials::wrong(issuer);
         let mut client = self.client(0);
         let numbers = [
-            (4, Class::Key, Class::Session, Class::Jwt),
+            (6, Class::Key, Class::Session, Class::Jwt),
             (
                 self.length.condemned,
                 Class::RevokedKey,
