@@ -391,7 +391,7 @@ fn open(redis: &RedisServer) -> Arc<dyn Store> {
 
 /// Where a server listens.
 pub(crate) fn address(redis: &RedisServer) -> SocketAddr {
-    let url = redis.settings().url;
+    let url = redis.url();
     let address = url.strip_prefix("redis://").expect("a clear-text server");
     address.parse().expect("an address")
 }

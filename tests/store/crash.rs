@@ -283,7 +283,7 @@ async fn check_log(store: &EmbeddedStore, told: &[Value], denials: &[Denial]) {
             .expect("it answers")
         {
             Follow::Events { position, .. } => assert_eq!(position, end),
-            Follow::Gap => panic!("the log has lost {position:?}"),
+            Follow::Gap(_) => panic!("the log has lost {position:?}"),
         }
     }
     let Some((at, position)) = first else { return };

@@ -316,7 +316,7 @@ async fn a_replica_takes_over_and_is_followed() {
     let found = loop {
         match store.follow(&start, Duration::ZERO).await {
             Ok(Follow::Events { events, .. }) => break events,
-            Ok(Follow::Gap) => panic!("nothing was lost"),
+            Ok(Follow::Gap(_)) => panic!("nothing was lost"),
             Err(_) => assert!(lost.elapsed() < REPLACED, "it is not followed again"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -153,7 +153,7 @@ async fn caught_up(store: &RedisStore, position: &Position) -> Vec<Event> {
     loop {
         match store.follow(position, Duration::ZERO).await {
             Ok(Follow::Events { events, .. }) => return events,
-            Ok(Follow::Gap) => return Vec::new(),
+            Ok(Follow::Gap(_)) => return Vec::new(),
             Err(_) => assert!(since.elapsed() < FOLLOWED, "it is not followed again"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

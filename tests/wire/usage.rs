@@ -39,11 +39,9 @@ fn on(redis: &RedisServer, upstream: &Upstream) -> Setup {
 
 fn store_of(redis: &RedisServer) -> Arc<dyn Store> {
     let settings = StoreSettings::Redis(RedisSettings {
-        url: redis.url(),
-        username: None,
         password: Some(Secret::new(REDIS_PASSWORD)),
-        ca: None,
         timeout: Duration::from_secs(2),
+        ..RedisSettings::at(redis.url())
     });
     portcullis::store::open(&settings, &Clock::system(), &Metrics::new()).expect("it opens")
 }

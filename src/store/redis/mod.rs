@@ -24,7 +24,7 @@ use crate::secret::Digest;
 
 use super::{
     CreateKey, Denial, Denials, EventStore, Follow, Gap, KeyRecord, KeyRotated, KeyRotation,
-    KeyStore, NewKey, Position, RedisSettings, Rehash, RevokeKey, RotateKey, StoreError,
+    KeyStore, NewKey, Position, Rehash, RevokeKey, RotateKey, StoreError,
 };
 
 mod archive;

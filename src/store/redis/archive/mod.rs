@@ -35,7 +35,7 @@ impl ArchiveStore for RedisStore {
         }
         let late = match self.follow(&denials.position, Duration::ZERO).await? {
             Follow::Events { events, .. } => events.into_iter().filter_map(denial).collect(),
-            Follow::Gap => self.denials().await?.entries,
+            Follow::Gap(_) => self.denials().await?.entries,
         };
         send(&to, late.into_iter().map(Entry::Denial)).await
     }
