@@ -111,9 +111,7 @@ impl MemoryWriter {
             None => {
                 self.open().await?;
                 let path = self.path.clone().unwrap_or_default();
-                self.file
-                    .load_full()
-                    .ok_or(StoreError::Locked { path })?
+                self.file.load_full().ok_or(StoreError::Locked { path })?
             }
         };
         let position = self.reached.borrow_and_update().clone();
@@ -163,7 +161,9 @@ impl MemoryWriter {
         }
         let path = self.path.as_deref().unwrap_or("".as_ref()).display();
         let hint = match error {
-            StoreError::Locked { .. } => "; another process has it: each gateway needs one of its own",
+            StoreError::Locked { .. } => {
+                "; another process has it: each gateway needs one of its own"
+            }
             _ => "",
         };
         let error: &dyn std::error::Error = error;

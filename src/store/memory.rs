@@ -155,7 +155,10 @@ mod tests {
             let kept = memory.keep(std::slice::from_ref(denial), &position);
             kept.expect("it is kept");
         }
-        assert!(matches!(Memory::open(&path, NOW), Err(StoreError::Locked { .. })));
+        assert!(matches!(
+            Memory::open(&path, NOW),
+            Err(StoreError::Locked { .. })
+        ));
         drop(memory);
         let (memory, _) = Memory::open(&path, NOW).expect("it opens");
         let remembered = Remembered {

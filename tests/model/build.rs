@@ -36,8 +36,17 @@ const FILES: &[(&str, &[(&str, &str)])] = &[
             ("std::sync::atomic::", "shuttle::sync::atomic::"),
             ("moka::future::", "crate::libraries::"),
             ("moka::policy::", "crate::libraries::"),
-            ("tokio::runtime::", "crate::libraries::"),
             ("tokio::time::", "crate::libraries::"),
+        ],
+    ),
+    (
+        "look_ups",
+        &[
+            ("tokio::runtime::", "crate::libraries::"),
+            ("tokio::sync::", "crate::libraries::"),
+            ("tokio::time::", "crate::libraries::"),
+            // So few that the requests of a scenario wait for each other.
+            ("MOST: usize = 64", "MOST: usize = 1"),
         ],
     ),
     ("cache_counters", &[("prometheus::", "crate::libraries::")]),
@@ -99,14 +108,14 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
     (
         "load_that_nobody_runs",
         "cache",
-        "drop(self.source.control.spawn(cache.run(errand, purpose)));",
+        "self.source.spawn(cache.run(errand, purpose));",
         "std::mem::forget(cache.run(errand, purpose));",
     ),
     (
         "denial_forgotten_with_the_next",
         "revocation",
-        "DenialList::clone(&self.denials.load())",
-        "DenialList::default()",
+        "DenialList::clone(list)",
+        "{ let _ = list; DenialList::default() }",
     ),
 ];
 
@@ -127,7 +136,7 @@ fn main() {
 
 /// A module with the whole protocol in it, and the scenarios.
 fn variant(auth: &Path, name: &str, mutation: Option<(&str, &str, &str)>) -> String {
-    let mut text = format!("pub mod {name} {{\nuse crate::stand_ins::*;\n");
+    let mut text = format!("pub mod {name} {{\nuse crate::stand_ins::*;\nuse crate::usage;\n");
     for (file, imports) in FILES {
         let mut source = without_tests(&auth.join(format!("{file}.rs")));
         for (there, instead) in *imports {

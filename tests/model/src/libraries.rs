@@ -201,8 +201,84 @@ impl<T> ArcSwap<T> {
         Arc::clone(&self.0.lock().expect("no panic under it"))
     }
 
-    pub fn store(&self, value: Arc<T>) {
-        *self.0.lock().expect("no panic under it") = value;
+    pub fn load_full(&self) -> Arc<T> {
+        self.load()
+    }
+
+    /// Again, if somebody else was faster.
+    pub fn rcu(&self, mut change: impl FnMut(&Arc<T>) -> T) {
+        loop {
+            let before = self.load();
+            let after = Arc::new(change(&before));
+            let mut value = self.0.lock().expect("no panic under it");
+            if Arc::ptr_eq(&value, &before) {
+                *value = after;
+                return;
+            }
+        }
+    }
+}
+
+/// tokio's: whoever waits is woken by each place that is given back, and whoever comes first has it.
+#[derive(Debug)]
+pub struct Semaphore(Mutex<Places>);
+
+#[derive(Debug)]
+struct Places {
+    free: usize,
+    waiters: Vec<std::task::Waker>,
+}
+
+#[derive(Debug)]
+pub struct OwnedSemaphorePermit(std::sync::Arc<Semaphore>);
+
+/// It is never closed, and tried only where there is room.
+#[derive(Debug)]
+pub struct NoPermit;
+
+impl Semaphore {
+    pub fn new(free: usize) -> Semaphore {
+        let waiters = Vec::new();
+        Semaphore(Mutex::new(Places { free, waiters }))
+    }
+
+    pub fn available_permits(&self) -> usize {
+        self.0.lock().expect("no panic under it").free
+    }
+
+    pub fn try_acquire_owned(
+        self: std::sync::Arc<Semaphore>,
+    ) -> Result<OwnedSemaphorePermit, NoPermit> {
+        let mut places = self.0.lock().expect("no panic under it");
+        places.free = places.free.checked_sub(1).ok_or(NoPermit)?;
+        drop(places);
+        Ok(OwnedSemaphorePermit(self))
+    }
+
+    pub async fn acquire_owned(
+        self: std::sync::Arc<Semaphore>,
+    ) -> Result<OwnedSemaphorePermit, NoPermit> {
+        std::future::poll_fn(|cx| {
+            let mut places = self.0.lock().expect("no panic under it");
+            if places.free == 0 {
+                places.waiters.push(cx.waker().clone());
+                return std::task::Poll::Pending;
+            }
+            places.free -= 1;
+            std::task::Poll::Ready(())
+        })
+        .await;
+        Ok(OwnedSemaphorePermit(self))
+    }
+}
+
+impl Drop for OwnedSemaphorePermit {
+    fn drop(&mut self) {
+        let mut places = self.0.0.lock().expect("no panic under it");
+        places.free += 1;
+        let waiters = std::mem::take(&mut places.waiters);
+        drop(places);
+        waiters.into_iter().for_each(std::task::Waker::wake);
     }
 }
 

@@ -17,9 +17,11 @@ use crate::libraries::{Handle, Instant};
 use crate::observe::Metrics;
 use crate::secret::Digest;
 use crate::store::{Denial, DenialKind, Store, StoreError};
+use crate::usage::UsageBook;
 
 use super::CacheSettings;
 use super::cache::{Kept, RecordCache};
+use super::look_ups::Source;
 use super::revocation::Revocation;
 
 const ONE: Digest = Digest::from_bytes([1; 32]);
@@ -36,7 +38,7 @@ struct Record {
 impl Kept for Record {
     const CACHE: &'static str = "model";
 
-    async fn load(store: &dyn Store, digest: Digest) -> Result<Option<Record>, StoreError> {
+    async fn load(store: &dyn Store, _: &UsageBook, digest: Digest) -> Result<Option<Record>, StoreError> {
         let version = store.version(digest)?;
         Ok(version.map(|version| Record { version }))
     }
@@ -155,8 +157,7 @@ impl House {
         Arc::new(House {
             cache: Arc::new(RecordCache::new(
                 settings,
-                behind,
-                control.clone(),
+                Source::new(behind, std::sync::Arc::new(UsageBook), control.clone()),
                 &Metrics::default(),
             )),
             revocation,
