@@ -81,7 +81,8 @@ async fn fetch(desk: &Desk, mut to: impl Write) -> Result<(), Failure> {
     };
     let (written, asked) = tokio::join!(write, ask(desk, pieces));
     // Where nobody takes the pieces, the export ends with an error of its own: the first is told.
-    written?;
+    // A reader who went away has no whole export, so that is a failure here.
+    written.map_err(|error| anyhow::anyhow!("the export was not taken to its end: {error}"))?;
     asked
 }
 

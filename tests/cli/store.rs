@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -210,6 +211,21 @@ fn gateways_on_redis_hear_of_what_is_imported() {
     super::eventually(|| (home.verdict(&secret) == "deny").then_some(()));
     let told = text(&home.run(&["key", "show", &id, "--format", "json"]).json()["revoked_at"]);
     assert!(!told.is_empty());
+}
+
+#[test]
+fn an_export_that_nobody_reads_has_failed() {
+    let home = Home::build();
+    let mut child = super::portcullis(home.folder.path())
+        .args(["store", "export"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    drop(child.stdout.take());
+    let run = Run(child.wait_with_output().expect("ends"));
+    assert_eq!(run.code(), 1, "{run:?}");
+    assert!(run.stderr().contains("not taken to its end"), "{run:?}");
 }
 
 #[test]
