@@ -8,6 +8,7 @@
 //! lists, then what they deny and list, so that a restoration that breaks off has let nobody in
 //! again, and may be repeated.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
@@ -208,7 +209,8 @@ pub(super) fn fate(place: &str) -> Result<Fate, StoreError> {
         "jwk" => Fate::Carried(read::<Vec<SigningKeyRecord>>),
         "s" => Fate::Carried(read::<SessionRecord>),
         "sid" => Fate::Carried(read_digest),
-        "u" => Fate::Carried(read::<i64>),
+        "u" | "ub" | "ul" => Fate::Carried(read::<i64>),
+        "ud" => Fate::Carried(read::<BTreeMap<String, u64>>),
         "uid" => Fate::Carried(read::<String>),
         "usr" => Fate::Carried(read::<UserRecord>),
         other => {
