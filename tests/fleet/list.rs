@@ -97,7 +97,8 @@ fn configurations_that_differ_are_marked() {
     let path = other.path("gateway.yaml");
     let config = fs::read_to_string(&path).expect("readable");
     fs::write(&path, format!("{config}# another\n")).expect("written");
-    other.signal(Signal::HUP);
+    let (status, _) = ask(&other.path("admin.sock"), "POST", "/v1/reload", "");
+    assert_eq!(status, 200);
     let list = eventually("the other configuration is live", || {
         let list = fleet.list();
         (list["configs_differ"] == true).then_some(list)
