@@ -393,6 +393,30 @@ fn what_was_seen_of_a_redis_store_is_kept_unless_the_config_says_off() {
 }
 
 #[test]
+fn a_watched_primary_and_a_cluster_are_read_as_they_are_written() {
+    let folder = Folder::new();
+    let [_, _, watched, cluster] = everything();
+    let redis = |config: &Value| match folder.accept(&config.to_string()).store {
+        StoreSettings::Redis(redis) => redis,
+        StoreSettings::Embedded { .. } => panic!("redis was written"),
+    };
+    let RedisServers::Sentinel(sentinels) = redis(&watched).servers else {
+        panic!("sentinels were written");
+    };
+    assert_eq!(
+        sentinels.urls,
+        ["redis://s1.internal:26379", "redis://s2.internal:26379"]
+    );
+    assert_eq!(sentinels.primary, "portcullis");
+    assert_eq!(sentinels.username.as_deref(), Some("gateway"));
+    assert_eq!(sentinels.password.expect("one").expose(), TOKEN);
+    let RedisServers::Cluster { urls } = redis(&cluster).servers else {
+        panic!("a Cluster was written");
+    };
+    assert_eq!(urls, ["redis://a.internal", "redis://b.internal:6380"]);
+}
+
+#[test]
 fn row_70_and_73_a_pattern_is_kept_as_written() {
     let folder = Folder::new();
     let mut config = minimal();

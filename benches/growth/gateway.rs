@@ -19,7 +19,7 @@ use portcullis::dev::certificates;
 use portcullis::observe::{Actor, AuditLog, Metrics};
 use portcullis::scope::ScopeSet;
 use portcullis::secret::Pepper;
-use portcullis::store::{self, Store, StoreSettings};
+use portcullis::store::{self, RedisServers, Store, StoreSettings};
 
 use crate::process;
 use crate::ring;
@@ -231,7 +231,12 @@ pub(crate) fn sum(scrape: &str, name: &str, label: &str) -> f64 {
 fn config(store: &StoreSettings, routes: &str, upstreams: &[SocketAddr]) -> String {
     let store = match store {
         StoreSettings::Embedded { path } => format!("embedded: {}", path.display()),
-        StoreSettings::Redis(redis) => format!("redis: {{ url: \"{}\", timeout: 2s }}", redis.url),
+        StoreSettings::Redis(redis) => match &redis.servers {
+            RedisServers::One { url } => format!("redis: {{ url: \"{url}\", timeout: 2s }}"),
+            RedisServers::Sentinel(_) | RedisServers::Cluster { .. } => {
+                unreachable!("this bench starts one server")
+            }
+        },
     };
     let endpoints: Vec<String> = upstreams
         .iter()

@@ -17,7 +17,7 @@ use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
 use tempfile::TempDir;
 
 use crate::redis_cluster::RedisCluster;
-use crate::redis_server::RedisServer;
+use crate::redis_server::{Demands, RedisServer};
 
 /// Long enough for anything that does not hang.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -71,9 +71,10 @@ impl Ground {
         }
     }
 
+    /// Under the permissions that deploy/redis gives a gateway.
     pub fn redis() -> Ground {
         Ground {
-            place: Place::Server(RedisServer::start()),
+            place: Place::Server(RedisServer::demanding(Demands::Hardened, &[])),
         }
     }
 

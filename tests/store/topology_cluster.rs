@@ -1,4 +1,5 @@
-//! A Cluster: slots that move under load, a server that is lost, and one that is replaced.
+//! A Cluster under the ACL of deploy/redis: slots that move under load, a server that is lost, and
+//! one that is replaced.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -124,8 +125,6 @@ async fn a_slot_moves_under_load_and_no_answer_is_wrong() {
     // From here, the old server says ASK; a script meets a server that has never seen it.
     while moving.one_key() {}
     go_on(&count);
-    let there: u64 = moving.to.command(&["DBSIZE"]);
-    assert!(there > 0);
     // From here, MOVED.
     moving.end();
     go_on(&count);
@@ -322,23 +321,6 @@ async fn a_replica_takes_over_and_is_followed() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     assert_eq!(found.len(), 2, "{found:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_with_only_the_permissions_of_the_example_can_do_everything() {
-    let cluster = RedisCluster::with(Demands::Hardened, false);
-    let store = open(&cluster);
-    let key = new_key();
-    create(&*store, &key).await;
-    let moving = Move::begin(&cluster, &record(&key));
-    while moving.one_key() {}
-    let found = store.key(&key.record.id).await.expect("it answers");
-    assert_eq!(found, Some(key.record.clone()));
-    moving.end();
-    let start = end(&*store).await;
-    let revoked = store.revoke_key(&key.record.id, now()).await;
-    let _revoked = revoked.expect("it answers");
-    assert_eq!(since(&*store, &start).await.1.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

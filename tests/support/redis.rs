@@ -141,15 +141,17 @@ impl RedisServer {
 
     /// Gives a command, as the operator could.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        self.try_command(words).expect("a good command")
-    }
-
-    /// The same, where the connection may be cut: a fail-over does that to everyone.
-    pub fn try_command<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let mut connection = self.operator().expect("the server answers its operator");
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
-        command.query(&mut connection)
+        command.query(&mut connection).expect("a good command")
+    }
+
+    /// The same, where connections may be cut: a fail-over does that to everyone.
+    pub fn try_command<T: redis::FromRedisValue>(&self, words: &[&str]) -> Option<T> {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut self.operator()?).ok()
     }
 
     /// Stops the process without ending it: it hangs.

@@ -17,8 +17,9 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
+    /// Under the permissions that deploy/redis gives a gateway.
     pub fn start() -> RedisCluster {
-        RedisCluster::with(Demands::Nothing, false)
+        RedisCluster::with(Demands::Hardened, false)
     }
 
     pub fn with(demands: Demands, replicas: bool) -> RedisCluster {

@@ -97,6 +97,8 @@ pub(super) async fn end(mut connection: Connection) -> Result<Position, Fault> {
         .arg(epoch)
         .invoke_async(&mut connection)
         .await?;
+    let replication: String = server::replication().query_async(&mut connection).await?;
+    server::primary(&replication)?;
     Ok(Place { epoch, entry }.position())
 }
 

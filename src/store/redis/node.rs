@@ -87,16 +87,23 @@ impl Node {
         F: Future<Output = Result<T, Fault>> + Send,
     {
         let attempt = self.admit()?;
+        // Sentinels that do not answer say nothing of the server: whoever is connected to it may
+        // go on asking it.
+        let found = timeout_at(until, self.address(until)).await;
+        let address = found.unwrap_or(Err(Fault::Late))?;
         let outcome = timeout_at(until, async {
-            let link = self.own_link(link, until).await?;
+            let link = self.own_link(link, &address).await?;
             let answer = work(link.connection.clone()).await;
-            if matches!(answer, Err(Fault::Demoted(_))) {
-                self.forget().await;
-            }
-            Ok((link, answer?))
+            Ok((link, answer))
         })
         .await;
-        settle(attempt, outcome)
+        match settle(attempt, outcome.map(|outcome| outcome.and_then(told)))? {
+            (link, Ok(answer)) => Ok((link, answer)),
+            (_, Err(fault)) => {
+                let _late = timeout_at(until, self.forget()).await;
+                Err(fault)
+            }
+        }
     }
 
     fn admit(&self) -> Result<Attempt<'_>, Fault> {
@@ -121,18 +128,17 @@ impl Node {
         Ok(link)
     }
 
-    /// Each time, the sentinels are asked anew: what is read here is to be the primary's.
-    async fn own_link(&self, link: Option<Link>, until: Instant) -> Result<Link, Fault> {
-        let address = self.address(until).await?;
-        match link.filter(|link| link.is_usable() && *link.address() == address) {
+    async fn own_link(&self, link: Option<Link>, address: &Address) -> Result<Link, Fault> {
+        match link.filter(|link| link.is_usable() && link.address() == address) {
             Some(link) => Ok(link),
             None => {
-                self.forget_others(&address).await;
-                self.dialer.connect(&address).await
+                self.forget_others(address).await;
+                self.dialer.connect(address).await
             }
         }
     }
 
+    /// Each time, the sentinels are asked anew.
     async fn address(&self, until: Instant) -> Result<Address, Fault> {
         match &self.place {
             Place::Fixed(address) => Ok(address.clone()),
@@ -147,12 +153,21 @@ impl Node {
         }
     }
 
-    /// So does one that leads anywhere else than where the server is now.
+    /// Neither does one that leads anywhere else than where the server is now.
     async fn forget_others(&self, address: &Address) {
         let mut shared = self.shared.lock().await;
         if let Some(link) = shared.take_if(|link| link.address() != address) {
             link.condemn();
         }
+    }
+}
+
+/// That a server is no primary is an answer, as far as the breaker is concerned.
+fn told<T>((link, answer): (Link, Result<T, Fault>)) -> Result<(Link, Result<T, Fault>), Fault> {
+    match answer {
+        Err(Fault::Demoted(error)) => Ok((link, Err(Fault::Demoted(error)))),
+        Err(fault) => Err(fault),
+        Ok(answer) => Ok((link, Ok(answer))),
     }
 }
 
