@@ -1,10 +1,13 @@
 //! A Redis store that lost data: restored from an older copy, emptied, or another one in its place.
 //! Nothing revoked comes back, on whichever gateway, and the store is told again (interface.md §7.3).
 
-use portcullis::id::KeyId;
+use portcullis::admin::SessionSelection;
+use portcullis::id::{KeyId, SessionId};
+use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use crate::outage::{before, unavailable};
+use crate::sessions::session;
 use crate::support::{Gateway, RedisServer, UNAUTHORIZED, Upstream, eventually};
 
 fn line(key: &str) -> String {
@@ -67,10 +70,19 @@ fn what_was_revoked_before_a_rollback_stays_revoked_on_each_gateway() {
         assert_eq!(gateway.get(&line(&key)).status, 200);
         assert_eq!(gateway.get(&line(&honest)).status, 200);
     }
+    let (session, session_id) = session(&one, &honest, &json!({}));
+    let bearer = format!("authorization: Bearer {session}\r\n");
+    assert_eq!(other.get(&bearer).status, 200);
     let copy = redis.copy();
     revoke(&one, &id);
+    let session_id = SessionId::parse(&session_id).expect("an id");
+    let ended = one.operate(async |admin| admin.end_session(&session_id).await);
+    ended.expect("ended");
     for gateway in [&one, &other] {
         is_refused(gateway, &key);
+        eventually("the session is refused", || {
+            (gateway.get(&bearer).status == 401).then_some(())
+        });
     }
 
     redis.restore(&copy);
@@ -79,14 +91,21 @@ fn what_was_revoked_before_a_rollback_stays_revoked_on_each_gateway() {
         is_noticed(gateway, "behind");
         assert_eq!(gateway.get(&line(&key)).status, 401);
         assert_eq!(gateway.get(&line(&honest)).status, 200);
+        assert_eq!(gateway.get(&bearer).status, 401);
     }
     is_healed(&redis, &one, &id);
+    eventually("the session is off its lists", || {
+        let all = SessionSelection::Everyone;
+        let page = one.operate(async |admin| admin.sessions(&all, None).await);
+        page.ok()?.sessions.is_empty().then_some(())
+    });
     // Who starts now knows only what the store has, which is enough again.
     let fresh = setup.start();
     let answer = fresh.get(&line(&key));
     assert_eq!((answer.status, answer.body.as_str()), (401, UNAUTHORIZED));
     assert_eq!(gaps(&fresh, "behind"), 0.0);
     assert_eq!(fresh.get(&line(&honest)).status, 200);
+    assert_eq!(fresh.get(&bearer).status, 401);
 }
 
 #[test]

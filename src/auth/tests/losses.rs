@@ -63,6 +63,19 @@ async fn a_store_that_lost_a_revocation_is_told_it_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_log_that_was_only_trimmed_lost_nothing() {
+    let room = Room::open().await;
+    room.deny(DenialKind::Key, KeyId::random().as_str());
+    room.follow().await;
+    room.store.lose_log();
+    in_time(|| room.gaps("trimmed", 1)).await;
+    sleep(Duration::from_secs(30)).await;
+    // The list was read after the start, after the gap, and to compare after each.
+    assert!((3..=4).contains(&room.store.list_count()));
+    assert!(room.counted("revocations_restored_total 0"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_told_yet_is_told_later() {
     let (room, id) = (Room::open().await, KeyId::random());
     room.deny(DenialKind::Key, id.as_str());
