@@ -23,6 +23,7 @@ const FRESH: Duration = Duration::from_secs(60);
 pub(crate) const BOUND: Duration = Duration::from_secs(300);
 /// Of an issuer that has no tokens here: RFC 7517 appendix A.1.
 const KEY_SET: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"1","alg":"ES256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
+const WAIT: &str = "5s";
 /// Keys that are in use and stay so.
 const OTHERS: usize = 64;
 /// Connections of each gateway that the others come on.
@@ -80,7 +81,8 @@ impl Fleet {
         }
     }
 
-    /// Revokes one key after the other, each through the next gateway's admin API.
+    /// Revokes one key after the other, each through the next gateway's admin API; every second one
+    /// waits for the proof that all gateways know.
     pub(crate) async fn measure(mut self) -> Run {
         let mut revocations = Vec::new();
         for (number, (id, key)) in self.keys.iter().enumerate() {
@@ -88,9 +90,15 @@ impl Fleet {
                 watch.is_let_in(key).await;
             }
             let admin = self.gateways[number % GATEWAYS].admin();
+            let wait = (number % 2 == 1).then(|| WAIT.parse().expect("a wait"));
             let called = Instant::now();
-            admin.revoke_key(id).await.expect("revoked");
+            let revoked = admin.prove(wait, async |admin| admin.revoke_key(id).await);
+            let proof = revoked.await.expect("revoked").proof;
             let answered = Instant::now();
+            assert!(
+                proof.as_ref().is_none_or(|proof| proof.complete),
+                "{proof:?}"
+            );
             let mut ends = Vec::new();
             for watch in &mut self.watches {
                 ends.push(watch.is_refused().await);
@@ -98,6 +106,7 @@ impl Fleet {
             revocations.push(Revocation {
                 called,
                 answered,
+                is_proven: proof.is_some(),
                 ends,
             });
         }

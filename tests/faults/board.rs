@@ -24,6 +24,7 @@ impl Board {
             right,
             condemned: None,
             revoked: None,
+            proven: None,
         });
         subjects.len() - 1
     }
@@ -38,6 +39,11 @@ impl Board {
     /// Its revocation was just acknowledged.
     pub(crate) fn is_revoked(&self, subject: usize) {
         lock(&self.subjects)[subject].revoked = Some(Instant::now());
+    }
+
+    /// What the acknowledgement proves: nobody lets it in later than that.
+    pub(crate) fn is_proven(&self, subject: usize, until: Instant) {
+        lock(&self.subjects)[subject].proven = Some(until);
     }
 
     pub(crate) fn saw(&self, subject: usize, gateway: usize, exchange: &Exchange) {

@@ -3,7 +3,8 @@
 //! A revocation counts from the moment at which its caller had the answer. After that and the bound
 //! (`credentials.cache.stale`), no request that is *sent* may be answered with 200: between sending
 //! and answering lies the verdict, so this accuses no gateway that is right, however slow the
-//! machine. Not here: asking. Invariant: whoever is let in without ever having been entitled, or
+//! machine. Where a proof came with the answer (`?wait=`), it counts in the bound's place: from a
+//! complete one on nobody lets it in. Not here: asking. Invariant: whoever is let in without ever having been entitled, or
 //! entitled no more, is a wrong allow; whoever is refused by more than 503 while entitled is a
 //! wrong refusal, unless the store itself has lost him.
 
@@ -46,6 +47,8 @@ pub(crate) struct Subject {
     pub(crate) condemned: Option<Instant>,
     /// When a revocation was acknowledged.
     pub(crate) revoked: Option<Instant>,
+    /// Until when it might be let in by the proof that was given with the acknowledgement.
+    pub(crate) proven: Option<Instant>,
 }
 
 /// One request with a credential.
@@ -103,7 +106,8 @@ impl Law {
                 });
                 judgement.latest_allow = judgement.latest_allow.max(since.unwrap_or_default());
                 let late = since.is_some_and(|since| since > self.bound + ROUNDING);
-                if late || subject.right == Right::None {
+                let belied = subject.proven.is_some_and(|until| sample.sent > until);
+                if late || belied || subject.right == Right::None {
                     judgement.wrong_allows.push(tell(subject, sample, since));
                 }
             } else if self.wrongs(subject, sample) {
@@ -198,6 +202,7 @@ mod tests {
             right,
             condemned: None,
             revoked: None,
+            proven: None,
         }
     }
 
@@ -224,6 +229,19 @@ mod tests {
         assert!(judgement.wrong_allows.is_empty());
         assert_eq!(judgement.latest_allow, BOUND);
         let judgement = law().judge(&[revoked], &[at(3151)]);
+        assert_eq!(judgement.wrong_allows.len(), 1);
+    }
+
+    #[test]
+    fn an_allow_after_a_proof_is_wrong_however_soon() {
+        let begun = Instant::now();
+        let proven = Subject {
+            revoked: Some(begun),
+            proven: Some(begun),
+            ..subject(Right::Entitled)
+        };
+        let at = |millis| sample(after(begun, millis), Some(200));
+        let judgement = law().judge(&[proven], &[at(0), at(1)]);
         assert_eq!(judgement.wrong_allows.len(), 1);
     }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use portcullis::admin::{AdminClient, ClientError};
+use portcullis::admin::{AdminClient, ClientError, ProofView, Proven};
+use portcullis::clock::{Clock, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
@@ -35,6 +36,8 @@ pub(crate) struct Codes {
 const READ: Duration = Duration::from_millis(12);
 const ROTATE: Duration = Duration::from_millis(250);
 const REDEEM: Duration = Duration::from_millis(200);
+/// How long each revocation waits for the gateways.
+const WAIT: &str = "200ms";
 /// `Retry-After`.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -62,6 +65,7 @@ pub(crate) async fn revoke(
     every: Duration,
     quiet: Arc<Mutex<()>>,
 ) {
+    let wait = Some(WAIT.parse().expect("a wait"));
     let mut tick = pace(every);
     let mut admins = admins.iter().cycle();
     for one in &condemned {
@@ -71,9 +75,13 @@ pub(crate) async fn revoke(
             let _working = quiet.lock().await;
             board.condemn(one.subject);
             let admin = admins.next().expect("there are gateways");
-            match means.carry_out(admin).await {
-                Ok(()) => {
+            let proven = admin.prove(wait, async |admin| means.carry_out(admin).await);
+            match proven.await {
+                Ok(Proven { proof, .. }) => {
                     board.is_revoked(one.subject);
+                    if let Some(until) = proof.as_ref().and_then(proven_until) {
+                        board.is_proven(one.subject, until);
+                    }
                     break;
                 }
                 // The store has lost it: there is nothing to acknowledge.
@@ -81,6 +89,25 @@ pub(crate) async fn revoke(
                 Err(_) => {}
             }
         }
+    }
+}
+
+/// The moment after which no instance lets it in; `None` where the proof is in doubt.
+fn proven_until(proof: &ProofView) -> Option<Instant> {
+    let (now, wall) = (Instant::now(), Clock::system().now());
+    if proof.doubt.is_some() {
+        return None;
+    }
+    let served = proof.confirmations.iter().filter_map(|one| {
+        let until = Timestamp::parse_rfc3339(one.may_serve_until.as_deref()?);
+        Some(until.expect("a time").since(wall))
+    });
+    match (proof.complete, served.max()) {
+        (true, None) => Some(now),
+        // Moments are told in milliseconds.
+        (false, Some(left)) => Some(now + left + Duration::from_millis(50)),
+        // Either is a contradiction: nobody may serve it, or somebody that is not named.
+        other => panic!("no proof: {other:?}"),
     }
 }
 
