@@ -100,7 +100,7 @@ pub(crate) fn run(fault: &Fault, bring: impl AsyncFnOnce(&mut World) -> Instant)
         for class in [Class::Key, Class::Session, Class::Jwt, Class::Wrong] {
             let counts = judgement.counts.get(&class);
             let asked: u64 = counts.into_iter().flat_map(|counts| counts.values()).sum();
-            assert!(asked > 50, "{class:?} was hardly under load: {asked}");
+            assert!(asked > 10, "{class:?} was hardly under load: {asked}");
         }
         Seen {
             judgement,
