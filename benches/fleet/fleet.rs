@@ -50,7 +50,7 @@ impl Fleet {
             stale: BOUND,
             upstream: crate::upstream::start().await,
         };
-        let store = format!("redis: {{ url: \"{}\" }}", redis.settings().url);
+        let store = format!("redis: {{ url: \"{}\" }}", redis.url());
         let mut gateways = Vec::new();
         for number in 0..GATEWAYS {
             let mut gateway = ground.start(&format!("g{number}"), &store, &settings, &[]);

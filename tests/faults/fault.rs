@@ -27,7 +27,7 @@ pub(crate) struct Seen {
 }
 
 /// Every fault, in the table's order.
-pub(crate) const ALL: [&str; 15] = [
+pub(crate) const ALL: [&str; 16] = [
     "Redis killed, and started again",
     "Redis stopped (SIGSTOP), and continued",
     "Redis restarted empty",
@@ -43,6 +43,7 @@ pub(crate) const ALL: [&str; 15] = [
     "a gateway's clock ten minutes ahead",
     "Redis' clock ten minutes ahead",
     "a gateway killed while Redis is away, and started again",
+    "Redis Cluster: the node with the log lost, its replica goes on",
 ];
 
 /// Each fault takes the machine for itself.

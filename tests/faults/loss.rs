@@ -39,12 +39,14 @@ fn redis_restarts_empty() {
     });
 }
 
+/// A gateway that restarts after it has its knowledge of what was revoked from its own disk.
 #[test]
 fn everything_is_flushed() {
     run(&fault("FLUSHALL", &[]), async |world| {
         let quiet = world.hush().await;
         world.lost = Some(Instant::now());
         let _: String = tokio::task::block_in_place(|| world.redis.command(&["FLUSHALL"]));
+        world.restart(GATEWAYS - 1).await;
         let end = Instant::now();
         drop(quiet);
         world.go_on(world.length.fault).await;

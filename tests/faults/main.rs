@@ -30,5 +30,8 @@ mod page;
 #[path = "../support/jwks_issuer.rs"]
 mod jwks_issuer;
 #[expect(dead_code, unreachable_pub, reason = "other tests use more of it")]
+#[path = "../support/redis_cluster.rs"]
+mod redis_cluster;
+#[expect(dead_code, unreachable_pub, reason = "other tests use more of it")]
 #[path = "../support/redis.rs"]
 mod redis_server;

@@ -18,6 +18,7 @@ use crate::credentials::{self, Credential, Means};
 use crate::gateway::{Gateway, Ground, Settings};
 use crate::jwks_issuer::SigningKey;
 use crate::oracle::{Class, recovery};
+use crate::redis_cluster::RedisCluster;
 use crate::redis_server::{Demands, RedisServer};
 use crate::relay::Relay;
 use crate::traffic::{self, Codes, Held};
@@ -42,6 +43,8 @@ pub(crate) enum Wiring {
     GatewayClock,
     /// Redis has.
     RedisClock,
+    /// A Redis Cluster of three primaries with a replica each, in the one server's place.
+    Cluster,
 }
 
 /// How long a run is.
@@ -60,7 +63,9 @@ pub(crate) struct Length {
 
 /// A fleet under load.
 pub(crate) struct World {
+    /// With [`Wiring::Cluster`] nobody uses it.
     pub(crate) redis: RedisServer,
+    pub(crate) cluster: Option<RedisCluster>,
     pub(crate) relays: Vec<Relay>,
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) clock: Option<StepClock>,
@@ -108,7 +113,12 @@ impl World {
         };
         let stepped = environment(Wiring::RedisClock);
         let redis = RedisServer::demanding_in(Demands::Nothing, &EVERY_SECOND, &stepped);
-        let store = open(&redis);
+        let cluster = (wiring == Wiring::Cluster)
+            .then(|| tokio::task::block_in_place(|| RedisCluster::with(Demands::Nothing, true)));
+        let store = open(match &cluster {
+            Some(cluster) => cluster.settings(),
+            None => redis.settings(),
+        });
         credentials::register(&*store).await;
         let settings = Settings {
             // Soon, so that a fault is noticed.
@@ -118,18 +128,22 @@ impl World {
         };
         let (mut relays, mut gateways) = (Vec::new(), Vec::new());
         for number in 0..GATEWAYS {
-            let url = match wiring {
-                Wiring::Relayed => {
-                    relays.push(Relay::to(address(&redis)).await);
-                    format!("redis://{}", relays[number].address)
+            let place = match (&cluster, wiring) {
+                (Some(cluster), _) => {
+                    let urls: Vec<String> = cluster.servers().map(RedisServer::url).collect();
+                    format!("cluster: {urls:?}")
                 }
-                _ => redis.settings().url,
+                (None, Wiring::Relayed) => {
+                    relays.push(Relay::to(address(&redis)).await);
+                    format!("url: \"redis://{}\"", relays[number].address)
+                }
+                (None, _) => format!("url: \"{}\"", redis.url()),
             };
             let last = number == GATEWAYS - 1;
             let stepped = environment(Wiring::GatewayClock);
             let stepped = if last { stepped } else { Vec::new() };
             let timeout = DEADLINE.as_millis();
-            let store = format!("redis: {{ url: \"{url}\", timeout: {timeout}ms }}");
+            let store = format!("redis: {{ {place}, timeout: {timeout}ms }}");
             let gateway = ground.start(&format!("g{number}"), &store, &settings, &stepped);
             gateways.push(gateway);
             // The first one makes the signing key that the others read.
@@ -144,6 +158,7 @@ impl World {
         }
         let mut world = World {
             redis,
+            cluster,
             relays,
             gateways,
             clock,
@@ -380,10 +395,10 @@ impl World {
     }
 }
 
-fn open(redis: &RedisServer) -> Arc<dyn Store> {
+fn open(settings: RedisSettings) -> Arc<dyn Store> {
     let settings = RedisSettings {
         timeout: Duration::from_secs(5),
-        ..redis.settings()
+        ..settings
     };
     let (clock, metrics) = (Clock::system(), Metrics::new());
     portcullis::store::open(&StoreSettings::Redis(settings), &clock, &metrics).expect("a store")
