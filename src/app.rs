@@ -117,6 +117,8 @@ const FIRST_CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// How long the end waits for the store to take what keys were last used for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the start waits for keys to be read into the cache, which goes on behind it.
+const WARM_UP: Duration = Duration::from_millis(500);
 
 /// Builds, binds and starts a gateway; returns when it serves.
 pub fn start(config_path: &Path, config: Config) -> Result<Running, AppError> {
@@ -244,6 +246,7 @@ impl Built {
         tracing::info!(instance = %self.reporter.id(), "joining the fleet of the store");
         let reporter = control.spawn(self.reporter.run());
         control.block_on(operations.wait_until_confirmed(FIRST_CONFIRMATION));
+        control.block_on(operations.warm_up(WARM_UP));
         let workers = sockets
             .into_iter()
             .enumerate()

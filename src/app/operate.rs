@@ -104,6 +104,15 @@ impl Operations {
         policy_source::wait_until_fresh(&self.source, patience).await;
     }
 
+    /// Reads keys into the cache, and waits for that at most for `patience`; the rest is read behind
+    /// the first requests.
+    pub(super) async fn warm_up(&self, patience: Duration) {
+        let (authenticator, store) = (Arc::clone(self.source.first()), Arc::clone(&self.store));
+        let reading = tokio::spawn(async move { authenticator.warm_up(&*store).await });
+        // In time or not, and a bug in it ends nothing else.
+        let _ = tokio::time::timeout(patience, reading).await;
+    }
+
     /// Asks the store every moment whether it is there, for `/readyz`.
     pub(super) async fn watch_store(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
         loop {

@@ -161,6 +161,11 @@ impl PolicySource {
         self.first.revocation()
     }
 
+    /// What verifies credentials from the first configuration on; its caches are those of all.
+    pub(super) fn first(&self) -> &Arc<Authenticator> {
+        &self.first
+    }
+
     /// The lease on the revocation log.
     pub(super) fn lease(&self) -> Lease {
         self.first.revocation().lease()

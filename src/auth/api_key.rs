@@ -181,7 +181,7 @@ impl Kept for Key {
 }
 
 impl Key {
-    fn new(digest: Digest, record: KeyRecord, counts: Arc<UseCounts>) -> Key {
+    pub(super) fn new(digest: Digest, record: KeyRecord, counts: Arc<UseCounts>) -> Key {
         let identity = Identity {
             kind: CredentialKind::ApiKey,
             credential_id: CredentialId::from(&record.id),

@@ -106,6 +106,12 @@ impl Authenticator {
         }
     }
 
+    /// Reads the keys that the store has at hand into the cache: to be done once, when the revocation
+    /// log was read.
+    pub async fn warm_up(&self, store: &dyn Store) {
+        self.api_keys.warm_up(store, &self.usage).await;
+    }
+
     /// What credentials look like here, for [`Credential::extract`].
     pub fn form(&self) -> &CredentialForm {
         &self.form

@@ -30,6 +30,8 @@ use super::revocation::Revocation;
 use super::usage::UsageBook;
 use super::{CacheSettings, Failure, Unavailable};
 
+mod bulk_read;
+
 /// One kind of what is cached, and how the store is asked for it.
 pub(super) trait Kept: fmt::Debug + Send + Sync + Sized + 'static {
     /// The `cache` label of its metrics.
@@ -292,18 +294,28 @@ impl<K: Kept> RecordCache<K> {
             record.succeed(&before.record);
         }
         let record = Arc::new(record);
-        let known = Arc::new(Known {
-            digest,
-            record: Arc::clone(&record),
-            validity,
-            refresh_at: AtomicU64::new(
-                self.millis(Instant::now() + shortened(self.settings.fresh)),
-            ),
-            booking: Booking::default(),
-        });
+        let fresh = shortened(self.settings.fresh);
+        let known = self.entry(digest, Arc::clone(&record), validity, fresh);
         self.front.put(&known, Instant::now());
         self.known.insert(digest, known).await;
         Some(record)
+    }
+
+    /// To be refreshed after `fresh`.
+    fn entry(
+        &self,
+        digest: Digest,
+        record: Arc<K>,
+        validity: Validity,
+        fresh: Duration,
+    ) -> Arc<Known<K>> {
+        Arc::new(Known {
+            digest,
+            record,
+            validity,
+            refresh_at: AtomicU64::new(self.millis(Instant::now() + fresh)),
+            booking: Booking::default(),
+        })
     }
 
     async fn known(&self, digest: &Digest, now: Instant) -> Option<Arc<Known<K>>> {

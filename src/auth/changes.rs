@@ -22,6 +22,14 @@ pub(super) struct Validity {
     digest: u64,
 }
 
+/// The counts of all digests at one moment, for whoever learns only by reading which digests it is
+/// about. To be taken before anything is read.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    all: u64,
+    by_digest: Box<[u64]>,
+}
+
 /// 128 KiB of counters. An import of 10,000 keys makes every second of the others be read again.
 const COUNTERS: usize = 1 << 14;
 
@@ -43,6 +51,15 @@ impl Changes {
         }
     }
 
+    /// What holds of every digest from now on.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Acquire);
+        Snapshot {
+            all: count(&self.all),
+            by_digest: self.by_digest.iter().map(count).collect(),
+        }
+    }
+
     /// Whether nothing has changed since.
     pub(super) fn still_hold(&self, digest: &Digest, validity: Validity) -> bool {
         self.validity(digest) == validity
@@ -60,6 +77,15 @@ impl Changes {
 
     fn counter(&self, digest: &Digest) -> &AtomicU64 {
         &self.by_digest[place(digest.as_bytes(), COUNTERS)]
+    }
+}
+
+impl Snapshot {
+    pub(super) fn validity(&self, digest: &Digest) -> Validity {
+        Validity {
+            all: self.all,
+            digest: self.by_digest[place(digest.as_bytes(), COUNTERS)],
+        }
     }
 }
 
@@ -86,5 +112,20 @@ mod tests {
         let validity = changes.validity(&one);
         changes.note_all();
         assert!(!changes.still_hold(&one, validity));
+    }
+
+    #[test]
+    fn a_snapshot_has_the_validity_of_each_digest_at_its_moment() {
+        let changes = Changes::new();
+        let (one, other) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
+        changes.note(&one);
+        changes.note_all();
+        let snapshot = changes.snapshot();
+        let holds = |digest| changes.still_hold(digest, snapshot.validity(digest));
+        assert!(holds(&one) && holds(&other));
+        changes.note(&one);
+        assert!(!holds(&one) && holds(&other));
+        changes.note_all();
+        assert!(!holds(&one) && !holds(&other));
     }
 }

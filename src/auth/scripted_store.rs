@@ -57,6 +57,8 @@ struct State {
     trimmed: usize,
     lookup_count: usize,
     list_count: usize,
+    /// The sizes of the pages of keys that were read.
+    pages: Vec<usize>,
 }
 
 impl ScriptedStore {
@@ -104,6 +106,11 @@ impl ScriptedStore {
             .values()
             .next()
             .map(|(report, _)| report.clone())
+    }
+
+    /// The sizes of the pages of keys that were read since the beginning.
+    pub(super) fn pages(&self) -> Vec<usize> {
+        self.state().pages.clone()
     }
 
     pub(super) fn set_lookups(&self, mood: Mood) {
@@ -247,6 +254,29 @@ impl KeyStore for ScriptedStore {
 
     async fn keys(&self, _: Option<&KeyId>, _: usize) -> Result<Vec<KeyRecord>, StoreError> {
         unreachable!("requests look keys up by digest")
+    }
+
+    async fn keys_at_hand(
+        &self,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Digest, KeyRecord)>, StoreError> {
+        let page = {
+            let mut state = self.state();
+            let rest = state
+                .keys
+                .iter()
+                .map(|(digest, key)| (*digest, key.clone()));
+            let mut page: Vec<_> = rest
+                .filter(|(digest, _)| after.is_none_or(|after| digest > after))
+                .collect();
+            page.sort_by_key(|(digest, _)| *digest);
+            page.truncate(limit);
+            state.pages.push(page.len());
+            page
+        };
+        in_mood(&self.lookups).await?;
+        Ok(page)
     }
 
     async fn create_keys(&self, _: Vec<NewKey>) -> Result<Vec<CreateKey>, StoreError> {

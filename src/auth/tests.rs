@@ -26,6 +26,7 @@ mod fleet;
 mod losses;
 mod sessions;
 mod usage;
+mod warm_up;
 
 /// Where requests are from.
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -57,17 +58,32 @@ impl Room {
     }
 
     fn closed_with(control: Handle, access_tokens: AccessTokens) -> Room {
-        let (room, follower) = Room::unfollowed(control, access_tokens);
+        Room::closed_under(&settings(), control, access_tokens)
+    }
+
+    fn closed_under(
+        settings: &CredentialSettings,
+        control: Handle,
+        access_tokens: AccessTokens,
+    ) -> Room {
+        let (room, follower) = Room::unfollowed_under(settings, control, access_tokens);
         room.followed_by(follower)
     }
 
     /// Whose follower does not run yet.
     fn unfollowed(control: Handle, access_tokens: AccessTokens) -> (Room, Follower) {
-        let settings = settings();
+        Room::unfollowed_under(&settings(), control, access_tokens)
+    }
+
+    fn unfollowed_under(
+        settings: &CredentialSettings,
+        control: Handle,
+        access_tokens: AccessTokens,
+    ) -> (Room, Follower) {
         let (store, clock) = (Arc::new(ScriptedStore::new()), Clock::manual(NOW));
         let metrics = Metrics::new();
         let (authenticator, follower) = Authenticator::new(
-            &settings,
+            settings,
             access_tokens,
             Arc::new(Revocation::new(&settings.cache, &[])),
             Arc::clone(&store) as Arc<dyn Store>,

@@ -152,6 +152,15 @@ pub trait KeyStore: Send + Sync + 'static {
     async fn keys(&self, after: Option<&KeyId>, limit: usize)
     -> Result<Vec<KeyRecord>, StoreError>;
 
+    /// Up to `limit` records, each with the digest that it is found by, in the order of the digests,
+    /// beginning after `after`: from a store that has them at hand, to fill a cache at start. One
+    /// that has to ask another machine for them gives none.
+    async fn keys_at_hand(
+        &self,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Digest, KeyRecord)>, StoreError>;
+
     /// Writes each key that does not exist yet, with its [`Event::Publish`]. The answers are in
     /// the order of `keys`; each key is all or nothing. After an error some may be written: the
     /// call may be repeated, which answers [`CreateKey::Exists`] for those and completes them.

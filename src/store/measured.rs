@@ -115,6 +115,7 @@ measured! {
         key_by_digest(digest: &Digest) -> Option<KeyRecord>;
         key(id: &KeyId) -> Option<KeyRecord>;
         keys(after: Option<&KeyId>, limit: usize) -> Vec<KeyRecord>;
+        keys_at_hand(after: Option<&Digest>, limit: usize) -> Vec<(Digest, KeyRecord)>;
         create_keys(keys: Vec<NewKey>) -> Vec<CreateKey>;
         revoke_key(id: &KeyId, at: Timestamp) -> RevokeKey;
         rotate_key(rotation: KeyRotation) -> RotateKey;

@@ -33,6 +33,14 @@ impl KeyStore for BrokenStore {
         broken()
     }
 
+    async fn keys_at_hand(
+        &self,
+        _: Option<&Digest>,
+        _: usize,
+    ) -> Result<Vec<(Digest, KeyRecord)>, StoreError> {
+        broken()
+    }
+
     async fn create_keys(&self, _: Vec<NewKey>) -> Result<Vec<CreateKey>, StoreError> {
         broken()
     }

@@ -53,6 +53,26 @@ async fn everything_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn every_secret_that_is_found_is_at_hand_page_by_page_in_the_order_of_the_digests() {
+    let folder = folder();
+    let store = open(&folder.path().join("store.redb")).expect("it opens");
+    assert_eq!(store.keys_at_hand(None, 5).await.expect("it answers"), []);
+    let mut keys = [new_key(), new_key(), new_key()];
+    for key in &keys {
+        create(&store, key).await;
+    }
+    keys.sort_by_key(|key| key.digest);
+    let [first, second, third] = keys.map(|key| (key.digest, key.record));
+    let page = store.keys_at_hand(None, 2).await.expect("it answers");
+    assert_eq!(page, [first, second.clone()]);
+    let page = store.keys_at_hand(Some(&second.0), 2).await;
+    let end = third.0;
+    assert_eq!(page.expect("it answers"), [third]);
+    let page = store.keys_at_hand(Some(&end), 2).await;
+    assert_eq!(page.expect("it answers"), []);
+}
+
+#[tokio::test]
 async fn a_second_process_is_told_which_file_is_in_use_and_what_to_do() {
     let folder = folder();
     let path = folder.path().join("store.redb");

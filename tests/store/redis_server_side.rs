@@ -54,6 +54,14 @@ async fn a_user_with_only_the_documented_permissions_can_do_everything() {
 }
 
 #[tokio::test]
+async fn no_key_is_at_hand_where_another_machine_has_them() {
+    let server = RedisServer::demanding(Demands::Nothing, &[]);
+    let store = open(&server.settings());
+    create(&store, &new_key()).await;
+    assert_eq!(store.keys_at_hand(None, 9).await.expect("it answers"), []);
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_an_error_that_shows_no_password() {
     let server = RedisServer::demanding(Demands::Password, &[]);
     let mut settings = server.settings();

@@ -39,6 +39,24 @@ fn a_drain_loses_no_request() {
 }
 
 #[test]
+fn after_a_restart_the_first_request_with_a_key_asks_the_store_for_nothing() {
+    let setup = Setup::before(Upstream::start().address);
+    let gateway = setup.start();
+    let (_, key) = gateway.key(&["domains:read"]);
+    let gateway = Gateway::start_in(gateway.stop(), &setup.yaml());
+    // The page that has the key, and the empty one after it.
+    eventually("the keys were read into the cache", || {
+        (gateway.metric(&operations("keys_at_hand")) == 2.0).then_some(())
+    });
+    assert_eq!(gateway.get(&format!("x-api-key: {key}\r\n")).status, 200);
+    assert_eq!(gateway.metric(&operations("key_by_digest")), 0.0);
+}
+
+fn operations(verb: &str) -> String {
+    format!(r#"portcullis_store_operations_total{{op="{verb}",outcome="ok"}}"#)
+}
+
+#[test]
 fn row_112_a_bad_configuration_keeps_the_old_one_and_says_where() {
     let upstream = Upstream::start();
     let setup = Setup::before(upstream.address);

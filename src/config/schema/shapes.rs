@@ -144,7 +144,7 @@ struct Credentials {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Cache {
-    /// The most entries in each of the caches.
+    /// The most entries in each of the caches. As many keys are read from the embedded store at start.
     #[schemars(range(min = 1, max = 100_000_000), extend("default" = 100_000))]
     capacity: Option<u64>,
     /// Past this age a record is refreshed in the background when it is used.

@@ -177,6 +177,16 @@ impl KeyStore for EmbeddedStore {
             .await
     }
 
+    async fn keys_at_hand(
+        &self,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Digest, KeyRecord)>, StoreError> {
+        let after = after.copied();
+        self.read(move |transaction| tables::records(transaction, after.as_ref(), limit))
+            .await
+    }
+
     async fn create_keys(&self, keys: Vec<NewKey>) -> Result<Vec<CreateKey>, StoreError> {
         self.write(move |transaction| {
             keys.iter()

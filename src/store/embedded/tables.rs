@@ -113,6 +113,25 @@ pub(super) fn insert(
     Ok(())
 }
 
+pub(super) fn records(
+    transaction: &ReadTransaction,
+    after: Option<&Digest>,
+    limit: usize,
+) -> Result<Vec<(Digest, KeyRecord)>, StoreError> {
+    let records = transaction.open_table(RECORDS)?;
+    let start = after.map_or(Bound::Unbounded, |digest| {
+        Bound::Excluded(digest.as_bytes())
+    });
+    records
+        .range::<&[u8; 32]>((start, Bound::Unbounded))?
+        .take(limit)
+        .map(|entry| {
+            let (digest, json) = entry?;
+            Ok((Digest::from_bytes(*digest.value()), parse(json.value())?))
+        })
+        .collect()
+}
+
 pub(super) fn create(
     transaction: &WriteTransaction,
     key: &NewKey,
