@@ -44,6 +44,16 @@ class Subjects(unittest.TestCase):
         self.assertEqual(self.labels("safety-J1", self.peer()), [])
         self.assertEqual(self.labels("safety-J1", self.peer(VARIANTS=("", "observed"))), ["p", "p+observed"])
 
+    def test_only_what_can_have_another_allocator_takes_part_in_their_comparison(self):
+        self.assertEqual(self.labels("allocators-J1", self.peer(VARIANTS=("", "redis", "observed"))), [])
+        peer = self.peer(VARIANTS=("", "redis", "system-allocator", "jemalloc"))
+        self.assertEqual(self.labels("allocators-J1", peer), ["p", "p+system-allocator", "p+jemalloc"])
+        self.assertEqual(self.labels("J1", peer), ["p", "p+redis"])
+
+    def test_a_variant_may_be_another_program(self):
+        peer = self.peer(PROGRAM="sh", PROGRAMS={"jemalloc": "true"})
+        self.assertEqual([Path(peers.program(peer, variant)).name for variant in ("", "jemalloc")], ["sh", "true"])
+
     def test_a_peer_takes_no_part_in_a_job_that_it_skips(self):
         self.assertEqual(self.labels("JL", self.peer(SKIP={"JL"})), [])
         self.assertEqual(self.labels("J1", self.peer(SKIP={"JL"})), ["p"])

@@ -14,6 +14,8 @@ JWT = ("jwt", "jwtcache")
 NORMAL = ""
 REDIS = "redis"  # the credentials in a Redis beside it
 OBSERVED = "observed"  # access log to a file, metrics scraped each second
+# The system's allocator in place of the one that is built in, and jemalloc in place of the system's.
+SYSTEM, JEMALLOC = "system-allocator", "jemalloc"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Job:
     def figure(self):
         """The key of the figure that is compared."""
         return {"idle": "kb_per_conn", "bulk": "cpu_s_per_gib"}.get(self.load, "cpu_us")
+
+    @property
+    def compared(self):
+        """The variants in which a peer is compared to itself; who has none of them takes no part."""
+        return set(self.variants) - {NORMAL, REDIS}
 
     @property
     def is_pair(self):
@@ -65,6 +72,12 @@ def _every_job():
     yield Job("safety-J1", "J1, observed and not", ("apikey",), "wrk", 64, "keys", pair)
     yield Job("safety-J2", "J2-es256-1000, observed and not", ("jwtcache",), "wrk", 64, "es256-1000", pair)
     yield Job("safety-J3", "J3, observed and not", ("apikey",), "h2load", 4, "keys", pair)
+    allocators = (NORMAL, SYSTEM, JEMALLOC)
+    yield Job("allocators-J1", "J1 with other allocators", ("apikey",), "wrk", 64, "keys", allocators)
+    yield Job("allocators-J3", "J3 with other allocators", ("apikey",), "h2load", 4, "keys", allocators)
+    yield Job("allocators-J5", "J5-10000 with other allocators", ("plain",), "idle", 10000, "", allocators)
 
 
 JOBS = {job.name: job for job in _every_job()}
+# What a run does that names none: the others need a binary that nothing else does.
+EVERYDAY = [job for job in JOBS.values() if SYSTEM not in job.variants]

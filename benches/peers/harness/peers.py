@@ -7,6 +7,7 @@ A peer is a folder with a `peer.py`:
     VERSION = ["--version"]    # its arguments that print the version; None where it has none
     CAN = {"plain", "apikey", "jwt", "jwtcache"}     # its modes, see jobs.py
     VARIANTS = ("", "redis", "observed")             # optional; see jobs.py
+    PROGRAMS = {"jemalloc": "another"}               # optional; by variant, where it is another program
     NOTE = {"jwt": "how it is done"}                 # printed beside the results
     SKIP = {"JL"}                                    # optional; jobs that it is no use in
     DEVIATES = {"wrong audience": 403}               # optional; where it refuses with another status
@@ -30,7 +31,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from . import credentials, places, processes
-from .jobs import NORMAL, OBSERVED, REDIS
+from .jobs import NORMAL, REDIS
 
 
 def load(names=None):
@@ -54,9 +55,10 @@ def installed(peers):
     return there
 
 
-def program(peer):
-    built = places.BIN / peer.PROGRAM
-    return str(built) if built.exists() else shutil.which(peer.PROGRAM)
+def program(peer, variant=NORMAL):
+    name = getattr(peer, "PROGRAMS", {}).get(variant, peer.PROGRAM)
+    built = places.BIN / name
+    return str(built) if built.exists() else shutil.which(name)
 
 
 def version(peer):
@@ -91,7 +93,7 @@ def subjects(job, peers):
     found = []
     for peer in peers.values():
         variants = [variant for variant in job.variants if variant in _variants(peer)]
-        if job.name in getattr(peer, "SKIP", ()) or (job.is_pair and OBSERVED not in variants):
+        if job.name in getattr(peer, "SKIP", ()) or (job.compared and not job.compared & set(variants)):
             continue
         found += [Subject(peer, mode, variant) for mode in job.modes if mode in peer.CAN for variant in variants]
     return found
@@ -111,7 +113,9 @@ class Context:
 
     def __init__(self, subject, upstream, redis=None, workers=1):
         self.mode, self.variant = subject.mode, subject.variant
-        self.program = program(subject.peer)
+        self.program = program(subject.peer, subject.variant)
+        if not self.program:
+            raise RuntimeError("not built for " + subject.key)
         self.workers = workers
         self.upstream, self.redis = upstream, redis
         self.port, self.metrics_port = places.free_port(), places.free_port()

@@ -1,7 +1,9 @@
 """Portcullis as it runs in production: every check on; the access log off, as it is for the peers.
 
 Verified access tokens are always kept, so of the two JWT modes it has only `jwtcache`. Variants: the
-credentials in Redis, and `observed`: the access log to a file and a metrics listener."""
+credentials in Redis; `observed`: the access log to a file and a metrics listener; with the system's
+allocator; and with jemalloc in place of that, preloaded, so that one build shows both."""
+import ctypes.util
 import json
 import os
 import secrets
@@ -11,7 +13,8 @@ NAME = "portcullis"
 PROGRAM = "portcullis"
 VERSION = ["--version"]
 CAN = {"plain", "apikey", "jwtcache"}
-VARIANTS = ("", "redis", "observed")
+VARIANTS = ("", "redis", "observed", "system-allocator", "jemalloc")
+PROGRAMS = dict.fromkeys(("system-allocator", "jemalloc"), "portcullis-system-allocator")
 NOTE = {}
 
 SERVICES = ["domains", "vps", "email", "billing"]
@@ -80,3 +83,13 @@ def import_keys(ctx):
 
 def arguments(ctx):
     return ["--config", ctx.dir + "/gateway.yaml", "serve"]
+
+
+def environment(ctx):
+    if ctx.variant != "jemalloc":
+        return {}
+    library = ctypes.util.find_library("jemalloc")
+    if not library:
+        # The loader would only warn, and the system's allocator would be measured once more.
+        raise RuntimeError("there is no jemalloc: apt-get install libjemalloc2")
+    return {"LD_PRELOAD": library}
