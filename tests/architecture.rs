@@ -38,7 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "oauth", "auth", "upstream", "edge", "store", "token", "observe",
         ],
     ),
-    ("policy", &["gateway", "auth", "upstream"]),
+    ("policy", &["gateway", "auth", "upstream", "observe"]),
     (
         "admin",
         &["policy", "gateway", "oauth", "auth", "store", "observe"],
@@ -46,7 +46,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "admin", "gateway", "oauth", "auth", "upstream", "edge", "store", "token", "observe",
+            "admin", "policy", "gateway", "oauth", "auth", "upstream", "edge", "store", "token",
+            "observe",
         ],
     ),
     (

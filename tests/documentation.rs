@@ -127,6 +127,7 @@ fn links_between_pages_lead_somewhere() {
         "docs/errors.md",
         "docs/architecture.md",
         "docs/outage.md",
+        "docs/policy.md",
         "docs/seed-coverage.md",
         "docs/oauth-coverage.md",
         "deploy/README.md",

@@ -8,6 +8,7 @@ mod certs;
 mod check;
 mod client;
 mod dev;
+mod diff;
 mod explain;
 mod fleet;
 mod key;
@@ -23,6 +24,8 @@ mod serve;
 mod session;
 mod signing_key;
 mod store;
+mod suite;
+mod junit;
 mod token;
 mod user;
 
@@ -83,6 +86,10 @@ enum Command {
     Routes,
     /// Say which route a request takes, and each check with its verdict.
     Explain(explain::Arguments),
+    /// Check the policy against a file of tests.
+    Test(suite::Arguments),
+    /// Say who gains and who loses access from one configuration to another.
+    Diff(diff::Arguments),
     /// Make, list, show, rotate, revoke and import API keys; report what is wrong with them.
     #[command(subcommand)]
     Key(key::Command),
@@ -144,6 +151,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Check => check::run(cli),
         Command::Routes => routes::run(cli),
         Command::Explain(arguments) => explain::run(cli, arguments),
+        Command::Test(arguments) => suite::run(cli, arguments),
+        Command::Diff(arguments) => diff::run(cli, arguments),
         Command::Key(command) => key::run(cli, command),
         Command::Client(command) => client::run(cli, command),
         Command::User(command) => user::run(cli, command),

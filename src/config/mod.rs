@@ -44,15 +44,19 @@ mod pattern;
 mod routes;
 mod sessions;
 mod hidden;
+mod policy;
+mod suite;
 mod schema;
 
+pub use policy::policy;
 pub use problem::{Problem, Problems};
 pub use schema::schema;
+pub use suite::suite;
 
 use catalogue::Catalogue;
 use field::{Field, Section};
 use node::Place;
-use report::Report;
+use report::{Reads, Report};
 
 /// A whole checked configuration.
 #[derive(Clone, Debug)]
@@ -94,23 +98,8 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Config, Problems> {
-        let name = path.display().to_string();
-        let base = path.parent().unwrap_or(Path::new(""));
-        let unreadable = |reason: String, hint: &str| {
-            let report = Report::new(&name, "", base);
-            report.add(&Place::start(), "", reason, hint);
-            report.into_problems()
-        };
-        let bytes = std::fs::read(path).map_err(|error| {
-            let reason = format!("cannot read the file: {}", error.kind());
-            unreadable(reason, "name another file with --config")
-        })?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let offset = error.utf8_error().valid_up_to();
-            let reason = format!("the file is not UTF-8 (at byte {offset})");
-            unreadable(reason, "save it as UTF-8")
-        })?;
-        Config::parse(&name, &text, base)
+        let text = text_of(path, "name another file with --config")?;
+        Config::parse(&path.display().to_string(), &text, folder(path))
     }
 
     /// Where the operator's listeners are, whatever else is wrong with a file: a typing error in
@@ -132,10 +121,14 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(name: &str, text: &str, base: &Path) -> Result<Config, Problems> {
+        Config::read(name, text, base, Reads::Everything)
+    }
+
+    fn read(name: &str, text: &str, base: &Path, reads: Reads) -> Result<Config, Problems> {
         let digest = sha256(text);
         // A byte order mark is no part of the first line.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let report = Report::new(name, text, base);
+        let report = Report::new(name, text, base).reading(reads);
         let tree = match raw::parse(text) {
             Ok(tree) => tree,
             Err(error) => {
@@ -216,6 +209,28 @@ fn read(root: &Section<'_>, digest: String) -> Option<Config> {
         workers: workers?,
         internal_key: internal_key?,
         digest,
+    })
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+fn text_of(path: &Path, hint: &str) -> Result<String, Problems> {
+    let name = path.display().to_string();
+    let unreadable = |reason: String, hint: &str| {
+        let report = Report::new(&name, "", folder(path));
+        report.add(&Place::start(), "", reason, hint);
+        report.into_problems()
+    };
+    let bytes = std::fs::read(path).map_err(|error| {
+        let reason = format!("cannot read the file: {}", error.kind());
+        unreadable(reason, hint)
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        let reason = format!("the file is not UTF-8 (at byte {offset})");
+        unreadable(reason, "save it as UTF-8")
     })
 }
 

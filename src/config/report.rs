@@ -14,8 +14,18 @@ use super::redaction::{Redaction, has_userinfo};
 pub(super) struct Report<'a> {
     file: String,
     base: &'a Path,
+    reads: Reads,
     redaction: Redaction<'a>,
     found: RefCell<Vec<Finding>>,
+}
+
+/// Whether the files and variables that a configuration names are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// They have to be there.
+    Everything,
+    /// They are left alone: the policy does not depend on them.
+    Policy,
 }
 
 struct Finding {
@@ -31,9 +41,19 @@ impl<'a> Report<'a> {
         Report {
             file: file.to_owned(),
             base,
+            reads: Reads::Everything,
             redaction: Redaction::new(text),
             found: RefCell::default(),
         }
+    }
+
+    /// The same for a reader that wants the policy alone, where no secret is.
+    pub(super) fn reading(self, reads: Reads) -> Report<'a> {
+        Report { reads, ..self }
+    }
+
+    pub(super) fn reads(&self) -> Reads {
+        self.reads
     }
 
     pub(super) fn redaction(&self) -> &Redaction<'a> {

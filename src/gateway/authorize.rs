@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Access, Intake, Reason, Rejection, Route};
-use crate::auth::Principal;
+use crate::auth::{Bearer, Principal};
 use crate::environment::Environment;
 use crate::scope::ScopeSet;
 
@@ -89,13 +89,13 @@ pub struct Asked<'a> {
 
 impl Check {
     /// Whether the check lets the caller through.
-    pub fn allows(self, asked: &Asked<'_>, principal: &Principal) -> bool {
+    pub fn allows(self, asked: &Asked<'_>, bearer: &impl Bearer) -> bool {
         match self {
-            Check::Address => principal.allows_address(asked.client),
+            Check::Address => bearer.allows_address(asked.client),
             Check::Environment => {
-                principal.environment() == Environment::Live || asked.upstream == Environment::Test
+                bearer.environment() == Environment::Live || asked.upstream == Environment::Test
             }
-            Check::Scope => allows_scopes(&asked.route.settings().access, principal.scopes()),
+            Check::Scope => allows_scopes(&asked.route.settings().access, bearer.scopes()),
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Caller;
-use crate::auth::{CredentialKind, Principal, Told};
+use crate::auth::{Bearer, CredentialKind, Principal, Supposed, Told};
 use crate::clock::{Clock, Timestamp};
 use crate::environment::Environment;
 use crate::token::InternalTokenSigner;
@@ -53,14 +53,28 @@ pub(super) fn tell(
     }
 }
 
-fn plain(headers: &mut HeaderMap, principal: &Principal) {
+/// What an upstream would be told of a caller who is only thought of. A signed token is not made: its
+/// field holds a word in its place.
+pub fn told_of(settings: &UpstreamSettings, caller: &Supposed) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    match settings.identity {
+        IdentityMode::Headers => plain(&mut headers, caller),
+        IdentityMode::Jwt => {
+            headers.insert(X_AUTH_TOKEN, HeaderValue::from_static("signed"));
+        }
+        IdentityMode::None => {}
+    }
+    headers
+}
+
+fn plain(headers: &mut HeaderMap, bearer: &impl Bearer) {
     headers.insert(
         X_AUTH_METHOD,
-        HeaderValue::from_static(method(principal.kind())),
+        HeaderValue::from_static(method(bearer.kind())),
     );
     headers.insert(
         X_AUTH_ENV,
-        HeaderValue::from_static(match principal.environment() {
+        HeaderValue::from_static(match bearer.environment() {
             Environment::Live => "live",
             Environment::Test => "test",
         }),
@@ -74,7 +88,7 @@ fn plain(headers: &mut HeaderMap, principal: &Principal) {
     ];
     for (name, what) in texts {
         // A subject of another issuer may hold anything; what is no field value is left out.
-        if let Some(text) = principal.told(what)
+        if let Some(text) = bearer.told(what)
             && let Ok(value) = HeaderValue::from_maybe_shared(text)
         {
             headers.insert(name, value);

@@ -33,6 +33,7 @@ pub mod cost;
 pub use authorize::{Asked, Authorized, CHECKS, Caller, Check, allows_scopes};
 pub use body::ResponseBody;
 pub use challenges::{Challenges, Challenging};
+pub use identity::told_of;
 pub use intake::{Intake, is_known_method};
 pub use limit::Admitted;
 pub use live::{Gateway, GatewayParts, Live, LiveError};
