@@ -140,6 +140,7 @@ impl Ground {
                 copy
             }
             Place::Server(server) => server.copy(),
+            Place::Cluster(_) => unreachable!("each server of a Cluster has a copy of its own"),
         }
     }
 
@@ -148,6 +149,7 @@ impl Ground {
         let path = match &mut self.place {
             Place::Folder(folder) => folder.path().join("store.redb"),
             Place::Server(server) => return server.restore(copy),
+            Place::Cluster(_) => unreachable!("each server of a Cluster has a copy of its own"),
         };
         std::fs::copy(copy.path().join("store.redb"), path).expect("copied");
     }
