@@ -57,7 +57,7 @@ impl Fleet {
         let certs = ["certs", "--host", "api.osir.com", "--host", "osir.com"];
         Run::of(folder.path(), &certs, "").succeeds();
         let mut fleet = Fleet {
-            config: config(&redis.settings().url, upstream.address),
+            config: config(&redis.url(), upstream.address),
             gateways: Vec::new(),
             redis,
             _upstream: upstream,
