@@ -16,14 +16,15 @@ use portcullis::store::{
 };
 use tokio::sync::mpsc;
 
-use crate::contract::contract;
+use crate::contract::contract_of_one_server;
 use crate::fixtures::{Ground, PATIENCE, create, create_one, end, new_key, now, since};
 use crate::grants::Flow;
 use crate::redis_server::{Demands, RedisServer, USER};
 use crate::rotation::{rotate, under, wish, without_end};
 use crate::{clients, interactions, sessions, signing_keys, users};
 
-contract! {
+// Not of a Cluster: its keys cannot be listed by one server.
+contract_of_one_server! {
     an_interrupted_restoration_is_completed_by_a_repetition
     what_is_there_stays_and_what_is_revoked_on_either_side_is_revoked
     every_write_before_an_export_is_in_it_whatever_is_written_meanwhile

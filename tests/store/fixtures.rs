@@ -71,10 +71,12 @@ impl Ground {
         }
     }
 
-    /// Under the permissions that deploy/redis gives a gateway.
+    /// Under the permissions that deploy/redis gives a gateway, and what exports need besides.
     pub fn redis() -> Ground {
+        let server = RedisServer::demanding(Demands::Hardened, &[]);
+        let _: () = server.command(&["ACL", "SETUSER", "gateway", "+scan", "+pexpiretime"]);
         Ground {
-            place: Place::Server(RedisServer::demanding(Demands::Hardened, &[])),
+            place: Place::Server(server),
         }
     }
 
@@ -140,7 +142,7 @@ impl Ground {
                 copy
             }
             Place::Server(server) => server.copy(),
-            Place::Cluster(_) => unreachable!("each server of a Cluster has a copy of its own"),
+            Place::Cluster(cluster) => cluster.copy(),
         }
     }
 
@@ -149,7 +151,7 @@ impl Ground {
         let path = match &mut self.place {
             Place::Folder(folder) => folder.path().join("store.redb"),
             Place::Server(server) => return server.restore(copy),
-            Place::Cluster(_) => unreachable!("each server of a Cluster has a copy of its own"),
+            Place::Cluster(cluster) => return cluster.restore(copy),
         };
         std::fs::copy(copy.path().join("store.redb"), path).expect("copied");
     }

@@ -34,6 +34,7 @@ contract! {
     what_asks_for_too_much_does_not_use_its_token_up
     a_family_ends_idle_and_at_its_end
     a_token_from_the_future_ends_nothing
+    a_store_restored_from_an_older_copy_ends_no_honest_family
     a_revoked_family_stays_revoked
     the_connected_apps_of_a_user_are_listed_and_revoked
     a_code_under_way_ends_with_the_grants_of_its_subject_or_client
@@ -548,14 +549,7 @@ async fn a_token_from_the_future_ends_nothing(ground: Ground) {
 }
 
 /// The same with a real copy: of before the client's last rotations, which it knows nothing of.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_restored_from_an_older_copy_ends_no_honest_family() {
-    for ground in [Ground::embedded(), Ground::redis()] {
-        is_restored_and_ends_no_honest_family(ground).await;
-    }
-}
-
-async fn is_restored_and_ends_no_honest_family(mut ground: Ground) {
+async fn a_store_restored_from_an_older_copy_ends_no_honest_family(mut ground: Ground) {
     let flow = Flow::active(&ground.store()).await;
     let in_copy = flow.advance(0, flow.first).await;
     let mut copy = None;

@@ -24,7 +24,11 @@ mod redis_server_side;
 mod topology_cluster;
 mod topology_sentinel;
 mod topology_single;
-#[expect(unreachable_pub, reason = "a test binary has no outside")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "a test binary has no outside, and others use more of it"
+)]
 #[path = "../support/redis.rs"]
 mod redis_server;
 #[expect(unreachable_pub, reason = "a test binary has no outside")]

@@ -20,8 +20,9 @@ use crate::redis_server::{
 };
 
 const NAME: &str = "portcullis";
-/// A fail-over takes a second until the primary counts as down, and then some; this is generous.
-const FOLLOWED: Duration = Duration::from_secs(15);
+/// A fail-over takes a second until the primary counts as down, and then some: 3 s where nothing else
+/// runs. Sentinels that were kept from running elect later; this is generous.
+const FOLLOWED: Duration = Duration::from_secs(30);
 
 /// A running sentinel.
 struct Sentinel {
@@ -41,7 +42,7 @@ impl Sentinel {
              sentinel monitor {NAME} 127.0.0.1 {primary} 2\n\
              sentinel auth-user {NAME} sentinel\nsentinel auth-pass {NAME} {PASSWORD}\n\
              sentinel down-after-milliseconds {NAME} 1000\n\
-             sentinel failover-timeout {NAME} 3000\n",
+             sentinel failover-timeout {NAME} 1000\n",
             folder.path().display(),
             users(),
         );

@@ -141,9 +141,13 @@ impl RedisServer {
 
     /// Gives a command, as the operator could.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut connection = self.operator().expect("the server answers its operator");
         let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
+        self.give(command.arg(&words[1..]))
+    }
+
+    /// The same, of more than words.
+    pub fn give<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
+        let mut connection = self.operator().expect("the server answers its operator");
         command.query(&mut connection).expect("a good command")
     }
 

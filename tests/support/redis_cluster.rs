@@ -1,6 +1,7 @@
 //! Real Redis Clusters for tests: three primaries, each with a replica where that is asked for.
 
 use portcullis::store::{RedisServers, RedisSettings};
+use tempfile::TempDir;
 
 use crate::redis_server::{Demands, PASSWORD, RedisServer, eventually, free_port};
 
@@ -144,6 +145,40 @@ impl RedisCluster {
 
     pub fn kill_primary(&mut self, share: usize) {
         self.primaries[share].kill();
+    }
+
+    /// A copy of every key, each in a file of its own.
+    pub fn copy(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a folder can be made");
+        for (share, server) in self.servers().enumerate() {
+            let folder = copy.path().join(share.to_string());
+            std::fs::create_dir(&folder).expect("the folder is ours");
+            let keys: Vec<String> = server.command(&["KEYS", "*"]);
+            for (number, key) in keys.iter().enumerate() {
+                let life: i64 = server.command(&["PTTL", key]);
+                let dump: Vec<u8> = server.command(&["DUMP", key]);
+                let mut bytes = format!("{key}\n{}\n", life.max(0)).into_bytes();
+                bytes.extend(dump);
+                std::fs::write(folder.join(number.to_string()), bytes).expect("the folder is ours");
+            }
+        }
+        copy
+    }
+
+    /// Puts a copy in the place of what it has.
+    pub fn restore(&self, copy: &TempDir) {
+        self.empty();
+        for (share, server) in self.servers().enumerate() {
+            let folder = copy.path().join(share.to_string());
+            for entry in std::fs::read_dir(folder).expect("it is there").flatten() {
+                let bytes = std::fs::read(entry.path()).expect("it is there");
+                let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
+                let mut part = || parts.next().expect("our own form");
+                let mut command = redis::cmd("RESTORE");
+                command.arg(part()).arg(part()).arg(part());
+                let _: () = server.give(&command);
+            }
+        }
     }
 
     /// As if it were new.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::ConnectionLike as _;
-use ::redis::{Cmd, Pipeline, RedisResult, Value, cmd};
+use ::redis::{Cmd, ErrorKind, Pipeline, RedisResult, Value, cmd};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -52,8 +52,13 @@ impl View {
     }
 
     pub(in crate::store::redis) async fn command(&self, command: &Cmd) -> RedisResult<Value> {
-        if slot_of(command).is_none() && is_script_load(command) {
+        if slot_of(command).is_none() && is_named(command, b"SCRIPT") {
             return self.everywhere(command).await.map_err(Fault::into_redis);
+        }
+        if is_named(command, b"SCAN") {
+            // One server's keys would pass for all of them.
+            let refused = "the keys of a Cluster cannot be listed";
+            return Err((ErrorKind::Client, refused).into());
         }
         let mut answers = self
             .carry_out(&[command])
@@ -269,9 +274,9 @@ fn pack(commands: &[&Cmd], keyless: &[usize], trip: &Trip) -> Pipeline {
     pipeline
 }
 
-fn is_script_load(command: &Cmd) -> bool {
+fn is_named(command: &Cmd, name: &[u8]) -> bool {
     let first = command.args_iter().next();
-    matches!(first, Some(::redis::Arg::Simple(name)) if name.eq_ignore_ascii_case(b"SCRIPT"))
+    matches!(first, Some(::redis::Arg::Simple(first)) if first.eq_ignore_ascii_case(name))
 }
 
 /// The server has no say at the moment; another may have.
