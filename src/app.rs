@@ -115,6 +115,9 @@ const BLOCKING_THREADS: usize = 32;
 /// serves all the same: 503 until it has one, and `/readyz` says so.
 const FIRST_CONFIRMATION: Duration = Duration::from_secs(2);
 
+/// How long the start waits for keys to be read into the cache, which goes on behind it.
+const WARM_UP: Duration = Duration::from_millis(500);
+
 /// How long the end waits for the store to take what keys were last used for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the start waits for keys to be read into the cache, which goes on behind it.

@@ -30,8 +30,6 @@ use super::revocation::Revocation;
 use super::usage::UsageBook;
 use super::{CacheSettings, Failure, Unavailable};
 
-mod bulk_read;
-
 /// One kind of what is cached, and how the store is asked for it.
 pub(super) trait Kept: fmt::Debug + Send + Sync + Sized + 'static {
     /// The `cache` label of its metrics.
@@ -52,11 +50,11 @@ pub(super) trait Kept: fmt::Debug + Send + Sync + Sized + 'static {
 #[derive(Debug)]
 pub(super) struct RecordCache<K: Kept> {
     front: Front<Known<K>>,
-    known: Cache<Digest, Arc<Known<K>>>,
+    pub(super) known: Cache<Digest, Arc<Known<K>>>,
     absent: Cache<Digest, Absence>,
     loads: Arc<Loads<Option<Arc<K>>>>,
-    changes: Changes,
-    settings: CacheSettings,
+    pub(super) changes: Changes,
+    pub(super) settings: CacheSettings,
     origin: Instant,
     source: Source,
     counters: Counters,
@@ -73,8 +71,9 @@ enum Lookup<K> {
     Miss,
 }
 
+/// An entry, whose record is used only after its validity was looked at.
 #[derive(Debug)]
-struct Known<K> {
+pub(super) struct Known<K> {
     digest: Digest,
     record: Arc<K>,
     validity: Validity,
@@ -302,7 +301,7 @@ impl<K: Kept> RecordCache<K> {
     }
 
     /// To be refreshed after `fresh`.
-    fn entry(
+    pub(super) fn entry(
         &self,
         digest: Digest,
         record: Arc<K>,

@@ -27,6 +27,7 @@ mod cache_counters;
 mod changes;
 mod front;
 mod load;
+mod bulk_read;
 mod warm_up;
 mod access_token;
 mod revocation;

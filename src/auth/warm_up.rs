@@ -42,7 +42,8 @@ impl ApiKeys {
             for (digest, record) in page {
                 if self.may_be_used(&record) {
                     let counts = usage.counts(&record.id, &record.scopes);
-                    bulk.take_in(digest, Key::new(digest, record, counts)).await;
+                    let key = Key::new(digest, record, counts);
+                    bulk.take_in(digest, key).await;
                     count += 1;
                 }
             }

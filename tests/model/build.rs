@@ -37,8 +37,6 @@ const FILES: &[(&str, &[(&str, &str)])] = &[
             ("moka::future::", "crate::libraries::"),
             ("moka::policy::", "crate::libraries::"),
             ("tokio::time::", "crate::libraries::"),
-            // Begun and taken in by the same rules as a load.
-            ("mod bulk_read;\n", ""),
         ],
     ),
     (

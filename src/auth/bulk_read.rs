@@ -1,31 +1,32 @@
 //! Records that nobody asked for, read many at a time: taken in as those of a load are.
 //!
-//! Not here: which records, and when ([`crate::auth::warm_up`]). Invariants: a [`BulkRead`] is begun
+//! Not here: which records, and when ([`super::warm_up`]). Invariants: a [`BulkRead`] is begun
 //! before the store is asked, so that a change after that makes what was read void, as with a load;
 //! what a load has brought is never replaced.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Kept, RecordCache};
-use crate::auth::changes::Snapshot;
 use crate::secret::Digest;
+
+use super::cache::{Kept, RecordCache};
+use super::changes::Snapshot;
 
 /// One answer of the store with many records in it.
 #[derive(Debug)]
-pub(in crate::auth) struct BulkRead<'a, K: Kept> {
+pub(super) struct BulkRead<'a, K: Kept> {
     cache: &'a RecordCache<K>,
     before: Snapshot,
 }
 
 impl<K: Kept> RecordCache<K> {
     /// The most entries that it keeps.
-    pub(in crate::auth) fn capacity(&self) -> u64 {
+    pub(super) fn capacity(&self) -> u64 {
         self.settings.capacity
     }
 
     /// To be begun before the store is asked.
-    pub(in crate::auth) fn begin_bulk_read(&self) -> BulkRead<'_, K> {
+    pub(super) fn begin_bulk_read(&self) -> BulkRead<'_, K> {
         BulkRead {
             cache: self,
             before: self.changes.snapshot(),
@@ -35,7 +36,7 @@ impl<K: Kept> RecordCache<K> {
 
 impl<K: Kept> BulkRead<'_, K> {
     /// Takes in one record of the answer, unless it is void or its digest has an entry.
-    pub(in crate::auth) async fn take_in(&self, digest: Digest, record: K) {
+    pub(super) async fn take_in(&self, digest: Digest, record: K) {
         let (cache, validity) = (self.cache, self.before.validity(&digest));
         if !cache.changes.still_hold(&digest, validity) {
             return;
