@@ -120,8 +120,6 @@ const WARM_UP: Duration = Duration::from_millis(500);
 
 /// How long the end waits for the store to take what keys were last used for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How long the start waits for keys to be read into the cache, which goes on behind it.
-const WARM_UP: Duration = Duration::from_millis(500);
 
 /// Builds, binds and starts a gateway; returns when it serves.
 pub fn start(config_path: &Path, config: Config) -> Result<Running, AppError> {

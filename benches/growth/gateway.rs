@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use portcullis::auth::{CacheSettings, Checksum, CredentialSettings, KeyDesk, KeyDeskParts};
 use portcullis::clock::Clock;
 use portcullis::dev::certificates;
-use portcullis::observe::{Actor, AuditLog, Metrics};
+use portcullis::observe::{Actor, AuditCopy, AuditLog, AuditSettings, Metrics};
 use portcullis::scope::ScopeSet;
-use portcullis::secret::Pepper;
+use portcullis::secret::{MacKeys, Pepper, Purpose};
 use portcullis::store::{self, RedisServers, Store, StoreSettings};
 
 use crate::process;
@@ -109,13 +109,18 @@ impl Site {
 
     async fn feed(&self, store: Arc<dyn Store>, clock: Clock, keys: usize) -> Duration {
         let dropped = IntCounter::new("dropped", "Lines.").expect("a name");
-        let audit = self.folder().join("import.jsonl");
+        let audit = AuditSettings {
+            file: self.folder().join("import.jsonl"),
+            copy: AuditCopy::Nowhere,
+        };
+        let credentials = credentials();
+        let seals = MacKeys::new(&credentials.peppers, Purpose::AuditSeals);
         let desk = KeyDesk::new(KeyDeskParts {
             store,
-            credentials: &credentials(),
+            credentials: &credentials,
             scopes: ScopeSet::parse("bench:read").expect("a scope"),
             clock: clock.clone(),
-            audit: AuditLog::open(&audit, clock, dropped).expect("an audit log"),
+            audit: AuditLog::open(&audit, seals, clock, dropped).expect("an audit log"),
         });
         let started = Instant::now();
         let mut import = desk.import(Actor::Cli { uid: 0 });

@@ -12,7 +12,7 @@ use super::{CONFIG, Home, Run, Served, text, with_admin};
 
 /// The configuration with this server as its store.
 fn on(redis: &RedisServer) -> String {
-    let url = redis.settings().url;
+    let url = redis.url();
     let store = format!("redis: {{ url: \"{url}\", timeout: 5s }}");
     CONFIG.replace("embedded: data/keys.redb", &store)
 }

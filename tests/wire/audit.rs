@@ -16,7 +16,7 @@ fn every_denial_leaves_a_line_with_its_reason_and_an_answer_leaves_none() {
     assert_eq!(scope.status, 403);
     assert_eq!(gateway.get(&format!("X-API-Key: {good}\r\n")).status, 200);
     let not_found = "GET /nowhere HTTP/1.1\r\nhost: api.osir.com\r\n\r\n";
-    assert_eq!(gateway.send(not_found.to_owned()).status, 404);
+    assert_eq!(gateway.send(not_found).status, 404);
     let folder = gateway.stop();
 
     let text = std::fs::read_to_string(folder.path().join("audit.jsonl")).expect("a log");

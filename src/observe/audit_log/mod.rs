@@ -214,7 +214,7 @@ impl AuditLog {
 
     /// Seals the lines from here on with other keys, after the pepper changed.
     pub fn set_keys(&self, keys: MacKeys) {
-        if self.queue.offer(Message::Keys(keys)).is_err() {
+        if self.queue.offer(Message::Keys(Box::new(keys))).is_err() {
             tracing::warn!("the audit log is sealed under the pepper before: its queue is full");
         }
     }

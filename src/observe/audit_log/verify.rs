@@ -395,7 +395,7 @@ mod tests {
         assert_eq!(found_in(&file, &[a, b, c]), [(3, cut)]);
         // And the next lines do not hide it.
         write(&file, keys(b'a'), &["f"]);
-        let found = verify(&[file.clone()], &keys(b'a'), None).expect("readable");
+        let found = verify(&[file], &keys(b'a'), None).expect("readable");
         let missing = Flaw::Missing { from: 3, to: 4 };
         assert_eq!(found.findings[0].kind, missing);
     }

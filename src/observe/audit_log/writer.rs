@@ -36,7 +36,7 @@ pub(super) struct Queue {
 
 #[derive(Debug)]
 pub(super) enum Message {
-    Keys(MacKeys),
+    Keys(Box<MacKeys>),
     Line(Timestamp, Box<AuditEvent>),
     Reopen,
     Settle(oneshot::Sender<bool>),
@@ -139,7 +139,7 @@ impl Writer {
         match message {
             Message::Keys(keys) => {
                 self.write();
-                self.log.chain.set_keys(keys);
+                self.log.chain.set_keys(*keys);
             }
             Message::Line(time, event) => {
                 self.compose(time, &event);

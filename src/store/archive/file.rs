@@ -304,7 +304,7 @@ mod tests {
         for length in 0..whole.len() {
             assert!(read(&whole[..length]).is_err(), "{length} bytes");
         }
-        let mut more = whole.clone();
+        let mut more = whole;
         more.extend_from_slice(b"\n");
         assert!(matches!(read(&more), Err(ExportProblem::NotTheEnd)));
     }
