@@ -1,6 +1,6 @@
 //! What a policy says of a request that is only thought of, by a caller who is only thought of.
 //!
-//! Not here: credentials ([`super::explain`] shows real ones), and what needs more than the
+//! Not here: credentials ([`super::explain()`] shows real ones), and what needs more than the
 //! configuration: whether a certificate covers the host, what the store knows, which resource a token
 //! of our own is for. Invariant: routes are resolved and callers checked by the code of a live request.
 

@@ -1,7 +1,7 @@
 //! Everything that a store holds, as entries: what a backup is made of, and what moves from one
 //! store to another.
 //!
-//! Not here: the file that entries are kept in ([`file`]), and whose peppers fit ([`crate::auth`]).
+//! Not here: the file that entries are kept in ([`mod@file`]), and whose peppers fit ([`crate::auth`]).
 //! Invariants: an entry holds digests and sealed bytes, never a secret; each kind of document has
 //! its fate in one table ([`fate`]), and a kind that is not in it is an error on the way out and on
 //! the way in, never skipped; whatever order entries come in, denials are restored first, then
