@@ -93,6 +93,12 @@ impl ScriptedStore {
         self.reports.send_replace(mood);
     }
 
+    /// As after FLUSHALL: neither the log is there any more, nor the list of instances.
+    pub(super) fn lose_all(&self) {
+        self.lose_fleet();
+        self.lose_log();
+    }
+
     /// Loses the list of instances.
     pub(super) fn lose_fleet(&self) {
         self.state().fleet.clear();

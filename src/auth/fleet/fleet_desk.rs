@@ -4,7 +4,8 @@
 //! The store's log is in one order, so an instance that has read up to a place knows all that was
 //! revoked before. So nobody is asked anything: after a revocation the log's end is taken, and the list
 //! of instances read until each has passed it. Not here: the counting ([`super::proof`]). Invariant: a
-//! confirmation counts only if the log, asked after the list was read, still has that place.
+//! confirmation, and that an instance left the list, count only if the log, asked after the list was
+//! read, still has that place.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -121,11 +122,29 @@ impl FleetDesk {
             }
             let now = Instant::now();
             if roll.is_settled() || now >= until {
-                return roll.proof(self.clock.now());
+                return self.conclude(roll, &target).await;
             }
             sleep(pause.min(until - now)).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
             look = store.fleet().await;
+        }
+    }
+
+    /// A store that was emptied lists nobody, which must not pass for their having left: its log is
+    /// gone with the list.
+    async fn conclude(&self, roll: Roll, target: &Position) -> Proof {
+        let doubt = match roll.misses_somebody() {
+            false => None,
+            true => match self.store.log_holds(target).await {
+                Ok(true) => None,
+                Ok(false) => Some(Doubt::LogLost),
+                Err(_) => Some(Doubt::Store),
+            },
+        };
+        let now = self.clock.now();
+        match doubt {
+            None => roll.proof(now),
+            Some(doubt) => doubtful(roll, doubt, now),
         }
     }
 

@@ -164,6 +164,12 @@ impl Roll {
         })
     }
 
+    /// Whether it counts that somebody is not on the list: who left, or that there is nobody.
+    pub(super) fn misses_somebody(&self) -> bool {
+        let has_left = |entry: &Entry| !entry.is_listed && entry.confirmed.is_none();
+        self.entries.is_empty() || self.entries.values().any(has_left)
+    }
+
     /// What there is to tell at `now`.
     pub(super) fn proof(self, now: Timestamp) -> Proof {
         let longest = self.entries.values().map(|entry| entry.last.report.stale);

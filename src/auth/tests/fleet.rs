@@ -269,6 +269,24 @@ async fn a_log_that_is_lost_while_it_is_waited_for_proves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_is_emptied_while_it_is_waited_for_does_not_pass_for_all_having_left() {
+    let store = Arc::new(ScriptedStore::new());
+    let member = Member::start(&store);
+    eventually(|| member.is_fresh()).await;
+    // It serves on, and neither hears nor reports anything.
+    store.set_log(Mood::Hang);
+    store.set_reports(Mood::Hang);
+    member.deny("key_1");
+    let desk = member.desk.clone();
+    let waiting = tokio::spawn(async move { desk.prove(desk.begin(), INTERVAL).await });
+    sleep(INTERVAL / 4).await;
+    store.lose_all();
+    let proof = waiting.await.expect("no panic");
+    assert_eq!(proof.doubt, Some(Doubt::LogLost), "{proof:?}");
+    assert!(member.is_fresh() && !proof.is_complete());
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_an_instance_there_is_nobody_to_wait_for_once_all_that_run_would_be_listed() {
     let store = Arc::new(ScriptedStore::new());
     let shared = Arc::clone(&store) as Arc<dyn Store>;
