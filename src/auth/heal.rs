@@ -8,7 +8,8 @@
 //!
 //! Invariants: writing back is the same revocation with its own time, so it may be done again, by
 //! any number of instances at once; nothing waits for it; its rate is bounded, and it begins at a
-//! random moment, by when another instance may have done it all; a failure is tried again.
+//! random moment, by when another instance may have done it all; a failure is tried again; a record
+//! that cannot be read keeps none of the others back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
@@ -150,18 +151,29 @@ impl Healer {
         let grants = lacking.iter().map(|lost| &lost.0);
         let grants = grants.filter(|(kind, _)| *kind == DenialKind::Grant);
         let wanted: BTreeSet<&str> = grants.map(|(_, id)| id.as_str()).collect();
-        let (mut found, mut after) = (BTreeMap::new(), None);
-        while !wanted.is_empty() {
+        let mut found = BTreeMap::new();
+        if !wanted.is_empty() {
+            unless_unreadable(self.find_all(&wanted, &mut found).await)?;
+        }
+        Ok(found)
+    }
+
+    async fn find_all(
+        &self,
+        wanted: &BTreeSet<&str>,
+        found: &mut BTreeMap<String, GrantId>,
+    ) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
             let clients = self.store.clients(after.as_ref(), PAGE).await?;
             for client in clients.items {
-                self.find_families(client.id, &wanted, &mut found).await?;
+                unless_unreadable(self.find_families(client.id, wanted, found).await)?;
             }
             after = clients.next;
             if after.is_none() {
-                break;
+                return Ok(());
             }
         }
-        Ok(found)
     }
 
     async fn find_families(
@@ -189,21 +201,28 @@ impl Healer {
 
     /// The record, where there is one that can say so, and the denial.
     async fn restore(&self, denial: Denial, grant: Option<&GrantId>) -> Result<(), StoreError> {
+        let marked = self.mark(&denial, grant).await;
+        match unless_unreadable(marked)? {
+            Some(Denied::Too) => Ok(()),
+            Some(Denied::NotYet) | None => self.store.deny(vec![denial]).await,
+        }
+    }
+
+    async fn mark(&self, denial: &Denial, grant: Option<&GrantId>) -> Result<Denied, StoreError> {
         let (id, at) = (denial.id.as_str(), denial.at);
         match denial.kind {
             DenialKind::Key => {
                 if let Ok(id) = KeyId::parse(id)
                     && let RevokeKey::Revoked(_) = self.store.revoke_key(&id, at).await?
                 {
-                    // That denied it, too.
-                    return Ok(());
+                    return Ok(Denied::Too);
                 }
             }
             DenialKind::Session => {
                 if let Ok(id) = SessionId::parse(id)
                     && let EndSession::Ended(_) = self.store.end_session(&id, at).await?
                 {
-                    return Ok(());
+                    return Ok(Denied::Too);
                 }
             }
             DenialKind::Grant => {
@@ -219,7 +238,29 @@ impl Healer {
             | DenialKind::Jti
             | DenialKind::Subject => {}
         }
-        self.store.deny(vec![denial]).await
+        Ok(Denied::NotYet)
+    }
+}
+
+/// Whether marking a record put the denial on the list, too.
+enum Denied {
+    NotYet,
+    Too,
+}
+
+/// A record that cannot be read lets nobody in, and will not be readable the next time either: it
+/// is told, and what else there is to do goes on.
+fn unless_unreadable<T>(answer: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(StoreError::Corrupt(what)) => {
+            tracing::error!(
+                what,
+                "a record of the store cannot be told that it is revoked"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

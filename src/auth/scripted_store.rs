@@ -31,6 +31,8 @@ pub(super) enum Mood {
     /// Reads what there is at once, and answers with it when the mood changes.
     Hold,
     Panic,
+    /// Cannot read what is there.
+    Unreadable,
 }
 
 #[derive(Debug)]
@@ -226,6 +228,7 @@ async fn in_mood(mood: &watch::Sender<Mood>) -> Result<(), StoreError> {
             Mood::Hang => std::future::pending().await,
             Mood::Hold => mood.changed().await.expect("the sender is borrowed"),
             Mood::Panic => panic!("scripted"),
+            Mood::Unreadable => return Err(StoreError::Corrupt("scripted".into())),
         }
     }
 }

@@ -94,6 +94,20 @@ async fn what_cannot_be_told_yet_is_told_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_read_keeps_no_denial_from_the_store() {
+    let (room, id) = (Room::open().await, KeyId::random());
+    room.deny(DenialKind::Key, id.as_str());
+    room.deny(DenialKind::Grant, "a family");
+    room.deny(DenialKind::Account, "acct_1");
+    room.follow().await;
+    room.store.set_lookups(Mood::Unreadable);
+    room.store.roll_back(Vec::new());
+    in_time(|| room.store.denies(DenialKind::Account, "acct_1")).await;
+    in_time(|| room.store.denies(DenialKind::Grant, "a family")).await;
+    in_time(|| room.store.denies(DenialKind::Key, id.as_str())).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_earlier_process_saw_holds_though_the_store_lost_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("memory.redb");
