@@ -4,10 +4,11 @@
 //! for each batch would cost the more the longer the list has grown (1.9 ms with 100,000 denials),
 //! so each kind is kept in parts, and a denial copies one. Not here: what a denial means
 //! ([`super::revocation`]). Invariant: a denial of keys stays for good, one of tokens for at least as
-//! long as a token lives.
+//! long as a token lives, however the wall clock steps.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::store::{Denial, DenialKind};
@@ -22,9 +23,27 @@ pub(super) struct DenialList {
 #[derive(Clone, Debug)]
 struct Parts([Arc<Part>; PARTS]);
 
-/// Since when each id of this part is denied.
+/// The ids of this part.
 #[derive(Clone, Debug, Default)]
-struct Part(HashMap<Box<str>, Timestamp>);
+struct Part(HashMap<Box<str>, Denied>);
+
+/// One id.
+#[derive(Clone, Copy, Debug)]
+struct Denied {
+    /// Since when.
+    at: Timestamp,
+    /// How long this process had lived when it heard so.
+    heard: Duration,
+}
+
+/// Now, by both clocks: what one of them calls recent is not forgotten.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// The wall clock, which may be wrong for a while.
+    pub(super) wall: Timestamp,
+    /// For how long this process has lived.
+    pub(super) lived: Duration,
+}
 
 /// With 100,000 denials a part has some 400.
 const PARTS: usize = 256;
@@ -33,7 +52,7 @@ impl DenialList {
     /// Since when this is denied, if it is.
     pub(super) fn at(&self, kind: DenialKind, id: &str) -> Option<Timestamp> {
         let part = &self.by_kind.get(&kind)?.0[part_of(id)];
-        part.0.get(id).copied()
+        part.0.get(id).map(|denied| denied.at)
     }
 
     /// Every denial that `before`, an earlier state of this list, does not have, or has earlier.
@@ -46,12 +65,13 @@ impl DenialList {
                 if old.is_some_and(|old| Arc::ptr_eq(old, part)) {
                     continue;
                 }
-                let is_new = |id: &str, at| old.and_then(|old| old.0.get(id)) < Some(at);
-                let new = part.0.iter().filter(|(id, at)| is_new(id, at));
+                let before = |id: &str| Some(old?.0.get(id)?.at);
+                let entries = part.0.iter().map(|(id, denied)| (id, denied.at));
+                let new = entries.filter(|(id, at)| before(id) < Some(*at));
                 news.extend(new.map(|(id, at)| Denial {
                     kind: *kind,
                     id: id.to_string(),
-                    at: *at,
+                    at,
                 }));
             }
         }
@@ -59,18 +79,21 @@ impl DenialList {
     }
 
     /// Adds a denial; of two with one id the later counts. The copy of its part leaves those of
-    /// tokens behind that were denied before `ended`, which no living token can meet.
-    pub(super) fn add(&mut self, denial: Denial, ended: Timestamp) {
+    /// tokens behind that were denied, and heard of, longer ago than `life`, which no living token
+    /// can meet.
+    pub(super) fn add(&mut self, denial: Denial, now: Moment, life: Duration) {
         let parts = Arc::make_mut(self.by_kind.entry(denial.kind).or_default());
         let part = &mut parts.0[part_of(&denial.id)];
-        if Arc::get_mut(part).is_none() && life(denial.kind) == Life::OfTokens {
-            *part = Arc::new(part.since(ended));
+        if Arc::get_mut(part).is_none() && hits(denial.kind) == Hit::Tokens {
+            *part = Arc::new(part.living(now, life));
         }
-        let at = Arc::make_mut(part)
-            .0
-            .entry(denial.id.into())
-            .or_insert(denial.at);
-        *at = denial.at.max(*at);
+        let (at, heard) = (denial.at, now.lived);
+        let entries = &mut Arc::make_mut(part).0;
+        let denied = entries.entry(denial.id.into());
+        let denied = denied.or_insert(Denied { at, heard });
+        if denied.at < at {
+            *denied = Denied { at, heard };
+        }
     }
 }
 
@@ -81,9 +104,11 @@ impl Default for Parts {
 }
 
 impl Part {
-    fn since(&self, ended: Timestamp) -> Part {
-        let live = self.0.iter().filter(|(_, at)| **at > ended);
-        Part(live.map(|(id, at)| (id.clone(), *at)).collect())
+    fn living(&self, now: Moment, life: Duration) -> Part {
+        let ended = now.wall.minus(life);
+        let lives = |it: &Denied| it.at > ended || now.lived < it.heard.saturating_add(life);
+        let living = self.0.iter().filter(|(_, denied)| lives(denied));
+        Part(living.map(|(id, denied)| (id.clone(), *denied)).collect())
     }
 }
 
@@ -100,23 +125,23 @@ fn part_of(id: &str) -> usize {
     usize::from(first)
 }
 
-/// How long what a denial hits can live.
+/// What a denial hits: keys may live for ever.
 #[derive(PartialEq, Eq)]
-enum Life {
-    OfKeys,
-    OfTokens,
+enum Hit {
+    Keys,
+    Tokens,
 }
 
-fn life(kind: DenialKind) -> Life {
+fn hits(kind: DenialKind) -> Hit {
     match kind {
         // An account's keys are hit too.
-        DenialKind::Account | DenialKind::Key => Life::OfKeys,
+        DenialKind::Account | DenialKind::Key => Hit::Keys,
         DenialKind::Client
         | DenialKind::Grant
         | DenialKind::Issuer
         | DenialKind::Jti
         | DenialKind::Session
-        | DenialKind::Subject => Life::OfTokens,
+        | DenialKind::Subject => Hit::Tokens,
     }
 }
 
@@ -125,11 +150,16 @@ mod tests {
     use super::*;
 
     const AT: Timestamp = Timestamp::from_secs(1_790_000_000);
+    const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+    const NOW: Moment = Moment {
+        wall: AT,
+        lived: Duration::ZERO,
+    };
 
     fn list(kind: DenialKind, count: usize) -> DenialList {
         let mut list = DenialList::default();
         for number in 0..count {
-            list.add(denial(kind, number, AT), Timestamp::from_secs(0));
+            list.add(denial(kind, number, AT), NOW, LIFE);
         }
         list
     }
@@ -155,7 +185,7 @@ mod tests {
     fn one_more_denial_copies_a_small_part_of_a_long_list() {
         let before = list(DenialKind::Key, 10_000);
         let mut after = before.clone();
-        after.add(denial(DenialKind::Key, 10_000, AT), AT);
+        after.add(denial(DenialKind::Key, 10_000, AT), NOW, LIFE);
         let copied = copied(&before, &after, DenialKind::Key);
         assert!((1..=200).contains(&copied), "{copied}");
         let denied = |number| after.at(DenialKind::Key, &format!("id_{number}"));
@@ -177,7 +207,7 @@ mod tests {
             denial(DenialKind::Key, 1_000, AT),
         ];
         for denial in [&added[..], &[denial(DenialKind::Key, 7, AT)]].concat() {
-            after.add(denial, AT);
+            after.add(denial, NOW, LIFE);
         }
         let mut news = after.news_since(&before);
         for denials in [&mut news, &mut added] {
@@ -186,20 +216,42 @@ mod tests {
         assert_eq!(news, added);
     }
 
+    /// A list of 1,000, and 10,000 that came to it at `now`; how many of the first are left.
+    fn left_of_the_first(kind: DenialKind, now: Moment) -> usize {
+        let mut list = list(kind, 1_000);
+        for number in 1_000..11_000 {
+            // As the list is changed: while requests read the one before.
+            let mut next = list.clone();
+            next.add(denial(kind, number, now.wall), now, LIFE);
+            list = next;
+        }
+        assert!((1_000..11_000).all(|n| list.at(kind, &format!("id_{n}")) == Some(now.wall)));
+        let first = (0..1_000).filter(|number| list.at(kind, &format!("id_{number}")).is_some());
+        first.count()
+    }
+
     #[test]
     fn denials_of_ended_tokens_leave_as_new_ones_come() {
-        let later = Timestamp::from_secs(1_790_100_000);
-        for (kind, kept) in [(DenialKind::Jti, 0), (DenialKind::Key, 1_000)] {
-            let mut list = list(kind, 1_000);
-            for number in 1_000..11_000 {
-                // As the list is changed: while requests read the one before.
-                let mut next = list.clone();
-                next.add(denial(kind, number, later), AT);
-                list = next;
-            }
-            let old = (0..1_000).filter(|number| list.at(kind, &format!("id_{number}")).is_some());
-            assert_eq!(old.count(), kept, "{kind:?}");
-            assert!((1_000..11_000).all(|n| list.at(kind, &format!("id_{n}")) == Some(later)));
+        let later = Moment {
+            wall: AT.plus(LIFE),
+            lived: LIFE,
+        };
+        assert_eq!(left_of_the_first(DenialKind::Jti, later), 0);
+        assert_eq!(left_of_the_first(DenialKind::Key, later), 1_000);
+    }
+
+    #[test]
+    fn what_one_of_the_clocks_calls_recent_stays() {
+        let ahead = Moment {
+            wall: AT.plus(1_000 * LIFE),
+            lived: LIFE - Duration::from_millis(1),
+        };
+        let behind = Moment {
+            wall: AT.plus(LIFE).minus(Duration::from_millis(1)),
+            lived: 1_000 * LIFE,
+        };
+        for now in [ahead, behind] {
+            assert_eq!(left_of_the_first(DenialKind::Jti, now), 1_000);
         }
     }
 }

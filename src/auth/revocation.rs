@@ -3,8 +3,8 @@
 //! The not-before list holds every denial that this instance has read from the log; the lease
 //! tells how old the last proof is that nothing else was revoked. Not here: reading the log
 //! ([`super::follower`]). Invariants: a denial once seen stays, also when the store loses it;
-//! the lease runs on monotonic time, so no step of the wall clock extends trust; a lease that
-//! was never confirmed is not fresh.
+//! the lease runs on monotonic time, so no step of the wall clock extends trust, and none makes a
+//! denial be forgotten that still matters; a lease that was never confirmed is not fresh.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::clock::Timestamp;
 use crate::store::{Denial, DenialKind};
 
-use super::denial_list::DenialList;
+use super::denial_list::{DenialList, Moment};
 use super::{CacheSettings, Failure, IssuerSettings, Unavailable};
 
 /// The not-before list and the lease on it. One per process, shared by its workers.
@@ -127,11 +127,14 @@ impl Revocation {
             return;
         }
         let retention = Duration::from_millis(self.retention.load(Ordering::Relaxed));
-        let ended = now.minus(retention);
+        let now = Moment {
+            wall: now,
+            lived: self.origin.elapsed(),
+        };
         self.denials.rcu(|list| {
             let mut list = DenialList::clone(list);
             for denial in denials.iter().cloned() {
-                list.add(denial, ended);
+                list.add(denial, now, retention);
             }
             list
         });
@@ -268,6 +271,7 @@ mod tests {
         };
         let end = AT.plus(2 * DAY + 2 * MINUTE);
         deny("first", AT);
+        advance(2 * DAY + 2 * MINUTE).await;
         deny("second", end.minus(Duration::from_millis(1)));
         assert_eq!(denies("first"), [true; 8]);
         deny("third", end);
@@ -277,6 +281,19 @@ mod tests {
         assert_eq!(denies("first"), kept);
         assert_eq!(denies("second"), [true; 8]);
         assert_eq!(denies("third"), [true; 8]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_ahead_for_a_while_makes_no_denial_be_forgotten() {
+        let revocation = revocation(&[]);
+        let wrong = AT.plus(30 * DAY);
+        revocation.deny([denial(DenialKind::Jti, "id", AT)], AT);
+        advance(60 * MINUTE).await;
+        for number in 0..5000 {
+            let other = format!("other-{number}");
+            revocation.deny([denial(DenialKind::Jti, &other, wrong)], wrong);
+        }
+        assert!(revocation.denies(AT, [(DenialKind::Jti, "id")]));
     }
 
     #[tokio::test(start_paused = true)]
