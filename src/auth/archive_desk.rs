@@ -3,8 +3,8 @@
 //!
 //! Not here: what an export is made of ([`crate::store`]), and where its bytes go. Invariants: one
 //! export at a time, in bounded memory; an export is read to its end, and its peppers are known
-//! here, before the first of it is written; a key that is denied anywhere in it is revoked; each
-//! export and import leaves an audit line.
+//! here, before the first of it is written; a key that is denied anywhere in it, or in the store that
+//! takes it in, is revoked; each export and import leaves an audit line.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -115,9 +115,16 @@ impl ArchiveDesk {
     async fn take_in(&self, file: File, merge: bool) -> Result<Restored, ImportError> {
         let peppers = marks(&self.tools.peppers());
         let checked = tokio::task::spawn_blocking(move || check(file, &peppers)).await;
-        let (file, denied) = checked.map_err(|error| StoreError::Unavailable(error.into()))??;
+        let (file, mut denied) =
+            checked.map_err(|error| StoreError::Unavailable(error.into()))??;
         if !merge && !self.is_empty().await? {
             return Err(ImportError::NotEmpty);
+        }
+        // A store that lost its keys may know denials of them, which it forgets after a while.
+        for denial in self.tools.store().denials().await?.entries {
+            if denial.kind == DenialKind::Key {
+                denied.entry(denial.id).or_insert(denial.at);
+            }
         }
         let now = self.tools.now();
         let entries = Passes {

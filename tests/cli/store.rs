@@ -113,6 +113,40 @@ fn a_store_with_something_in_it_is_merged_only_on_request() {
     }
 }
 
+/// The export with those lines alone that have this in them.
+fn only(export: &str, word: &str) -> String {
+    let (head, rest) = export.split_once('\n').expect("lines");
+    let kept: Vec<&str> = rest.lines().filter(|line| line.contains(word)).collect();
+    let text = format!("{head}\n{}\n", kept.join("\n"));
+    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let sum: String = sum.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let entries = kept.len();
+    format!("{text}{{\"end\":{{\"entries\":{entries},\"sha256\":\"{sum}\"}}}}\n")
+}
+
+#[test]
+fn a_key_that_the_store_denies_and_does_not_have_any_more_comes_back_revoked() {
+    let home = Home::build();
+    let (id, secret) = home.key();
+    home.run(&["store", "export", "before.jsonl"]).succeeds();
+    home.run(&["key", "revoke", &id]).succeeds();
+    home.run(&["store", "export", "after.jsonl"]).succeeds();
+    // As a store that was emptied, and was told by its gateways what had been revoked.
+    home.write("gateway.yaml", &CONFIG.replace("keys.redb", "second.redb"));
+    let denials = only(&home.read("after.jsonl"), r#"{"denial":"#);
+    home.write("denials.jsonl", &denials);
+    let run = home.run(&["store", "import", "denials.jsonl"]).succeeds();
+    assert_eq!(run.stdout(), "0 written, 0 there already, 1 denials\n");
+    let run = home
+        .run(&["store", "import", "before.jsonl", "--merge"])
+        .succeeds();
+    assert_eq!(run.stdout(), "1 written, 0 there already, 0 denials\n");
+    assert_eq!(home.verdict(&secret), "deny");
+    let shown = home.run(&["key", "show", &id, "--format", "json"]);
+    let shown = shown.succeeds().json();
+    assert!(!shown["revoked_at"].is_null(), "{shown}");
+}
+
 #[test]
 fn what_is_no_whole_export_of_this_pepper_is_refused_before_anything_is_written() {
     let home = Home::build();
