@@ -204,8 +204,13 @@ impl Reader<'_> {
     /// What is wrong between the line before and this one.
     fn break_before(&mut self, link: &Link) -> Option<Flaw> {
         let Some(before) = &self.found.head else {
-            // The first line of all may follow one in a file that is not here.
-            return None;
+            // The first line of all may follow one in a file that is not here. But what comes right
+            // after lines without a link is the chain's beginning, or something was put in its place.
+            let is_torn = self.found.unchained > 0 && link.seq > 0;
+            return is_torn.then(|| Flaw::Missing {
+                from: 0,
+                to: link.seq - 1,
+            });
         };
         let (seq, after) = (link.seq, before.seq);
         if link.chain != before.chain {
@@ -353,6 +358,9 @@ mod tests {
         let forged = r#"{"event":"key_create","outcome":"done"}"#;
         assert_eq!(found(&[a, b, forged, c, d, e]), [(3, Flaw::Unsealed)]);
         assert_eq!(found(&[a, b, "x", c, d, e]), [(3, Flaw::Unreadable)]);
+        // In the place of the first lines, as if they were from before the chain.
+        assert_eq!(found(&[forged, forged, c, d, e]), [(3, removed(0, 1))]);
+        assert_eq!(found(&[c, d, e]), [], "older files may have the rest");
     }
 
     #[test]
