@@ -59,9 +59,13 @@ pub enum InstanceStage {
 pub enum ReportKind {
     /// No: this is the first, or it was silent for so long that it may have been dropped.
     First,
-    /// Yes. If it does not, then it has lost entries, and perhaps others' too.
+    /// Yes: the one before was taken at most [`RENEWED_WITHIN`] ago. If it does not, then it has lost
+    /// entries, and perhaps others' too.
     Renewal,
 }
+
+/// How long ago, by its own clock, the report was taken that an instance renews.
+pub const RENEWED_WITHIN: Duration = Duration::from_secs(10 * 60);
 
 /// An instance as the store lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -176,6 +176,27 @@ async fn an_instance_whose_entry_is_gone_tells_that_the_list_lost_entries() {
 }
 
 #[tokio::test]
+async fn an_instance_whose_entry_seems_too_old_tells_that_the_clock_of_the_store_leapt() {
+    let server = RedisServer::start();
+    let store = open(&server);
+    let renewal = |id| InstanceReport {
+        kind: ReportKind::Renewal,
+        ..report(id)
+    };
+    let lost = async || store.fleet().await.expect("it answers").lost;
+    for (minutes, is_told) in [(10, false), (12, true)] {
+        store.report(report("gw_1")).await.expect("it answers");
+        let entry: String = server.command(&["HGET", "pc:{rev}:fleet", "gw_1"]);
+        let (at, rest) = entry.split_once(' ').expect("a time");
+        let at = at.parse::<i64>().expect("milliseconds") - minutes * 60_000;
+        let older = format!("{at} {rest}");
+        let _: u64 = server.command(&["HSET", "pc:{rev}:fleet", "gw_1", &older]);
+        store.report(renewal("gw_1")).await.expect("it answers");
+        assert_eq!(lost().await.is_some(), is_told, "{minutes}");
+    }
+}
+
+#[tokio::test]
 async fn the_list_is_readable_while_the_memory_is_full() {
     let server = RedisServer::start();
     let store = open(&server);

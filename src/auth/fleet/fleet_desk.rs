@@ -148,12 +148,14 @@ impl FleetDesk {
         }
     }
 
-    /// The list as it is, or as it is once an instance is on it.
+    /// The list as it is, or as it is once an instance is on it that has not lapsed: after a leap of
+    /// the store's clock all seem to have, until one tells of it.
     async fn first_look(&self, until: Instant) -> Result<Fleet, StoreError> {
         let until = until.min(Instant::now() + UNTIL_LISTED);
         loop {
             let fleet = self.store.fleet().await?;
-            let may_fill = fleet.instances.is_empty() && fleet.reach == FleetReach::Shared;
+            let lapsed = |each: &Instance| has_lapsed(each.silent_for, each.report.stale);
+            let may_fill = fleet.instances.iter().all(lapsed) && fleet.reach == FleetReach::Shared;
             if !may_fill || Instant::now() >= until {
                 return Ok(fleet);
             }

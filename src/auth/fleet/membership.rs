@@ -10,9 +10,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::store::RENEWED_WITHIN;
+
 /// How long ago the last report that the store took may be for the lease to be confirmed. Long: a
 /// store that refuses writes, because its memory is full, does not take the fleet down before.
-pub(super) const BOUND: Duration = Duration::from_secs(10 * 60);
+pub(super) const BOUND: Duration = RENEWED_WITHIN;
 /// The longest time between two reports.
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 /// Silent for longer than this is worth a word.

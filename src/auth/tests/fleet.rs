@@ -287,6 +287,26 @@ async fn a_list_that_is_emptied_while_it_is_waited_for_does_not_pass_for_all_hav
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_all_seem_to_have_lapsed_a_proof_waits_until_those_that_run_have_reported() {
+    let store = Arc::new(ScriptedStore::new());
+    let member = Member::start(&store);
+    eventually(|| member.is_fresh()).await;
+    // For the list it is the same whether an instance was silent or the store's clock leapt.
+    store.set_reports(Mood::Hold);
+    sleep(BOUND + STALE + Duration::from_secs(120)).await;
+    let desk = member.desk.clone();
+    let waiting = tokio::spawn(async move { desk.prove(desk.begin(), INTERVAL).await });
+    sleep(INTERVAL / 2).await;
+    store.set_reports(Mood::Answer);
+    let proof = waiting.await.expect("no panic");
+    let outcome = proof.confirmations[0].outcome;
+    assert!(
+        matches!(outcome, ConfirmationOutcome::Confirmed(_)),
+        "{proof:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_an_instance_there_is_nobody_to_wait_for_once_all_that_run_would_be_listed() {
     let store = Arc::new(ScriptedStore::new());
     let shared = Arc::clone(&store) as Arc<dyn Store>;

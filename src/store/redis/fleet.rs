@@ -7,13 +7,17 @@ use ::redis::cmd;
 
 use crate::id::InstanceId;
 use crate::store::{
-    Fleet, FleetReach, FleetStore, Instance, InstanceReport, Position, ReportKind, StoreError,
+    Fleet, FleetReach, FleetStore, Instance, InstanceReport, Position, RENEWED_WITHIN, ReportKind,
+    StoreError,
 };
 
 use super::fault::Fault;
 use super::link::Connection;
 use super::log::Place;
 use super::{RedisStore, layout};
+
+/// A renewal comes sooner than this after the report before it, unless the clock of the store leapt.
+const LEAP: Duration = RENEWED_WITHIN.saturating_add(Duration::from_secs(60));
 
 #[async_trait::async_trait]
 impl FleetStore for RedisStore {
@@ -53,7 +57,8 @@ async fn write(
     let place = place.as_ref();
     invocation
         .arg(place.map_or("", Place::epoch))
-        .arg(place.map_or("", Place::entry));
+        .arg(place.map_or("", Place::entry))
+        .arg(LEAP.as_millis().to_string());
     let now: Option<i64> = invocation.invoke_async(&mut connection).await?;
     let written = place.and_then(Place::millis);
     Ok(now.zip(written).map(|(now, written)| since(written, now)))

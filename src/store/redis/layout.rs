@@ -115,13 +115,20 @@ return {epoch, redis.call('XADD', KEYS[2], '*', 'begin', epoch)}"
 lua! {
     /// KEYS: fleet, epoch, log. ARGV: instance, its report, for how long it is listed (ms), what
     /// stands for entries that were lost if it should be listed already ('' if not), epoch and entry
-    /// that it has read up to ('' is none). An entry is the store's time, when it lapses, the place
-    /// if the log has it, and the report. Lapsed ones are dropped when another comes. Answers the
-    /// store's time if the log has the place.
+    /// that it has read up to ('' is none), after how long its entry is none that it can have made
+    /// (ms). An entry is the store's time, when it lapses, the place if the log has it, and the
+    /// report. Lapsed ones are dropped when another comes. A renewal whose entry seems to be too old
+    /// shows that the store's clock leapt: entries count as lost then, since others look as if they
+    /// had lapsed. Answers the store's time if the log has the place.
     REPORT = "
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-if not redis.call('HGET', KEYS[1], ARGV[1]) then
+local before = redis.call('HGET', KEYS[1], ARGV[1])
+local at = before and tonumber(string.match(before, '^%d+'))
+if ARGV[4] ~= '' and at and now - at > tonumber(ARGV[7]) then
+  redis.call('HSET', KEYS[1], ARGV[4], string.format('%.0f', now))
+end
+if not before then
   local all = redis.call('HGETALL', KEYS[1])
   for i = 1, #all, 2 do
     local lapses = tonumber(string.match(all[i + 1], '^%d+ (%d+) '))
