@@ -16,15 +16,15 @@ use portcullis::store::{
 };
 use tokio::sync::mpsc;
 
-use crate::contract::contract_of_one_server;
+use crate::contract::contract;
 use crate::fixtures::{Ground, PATIENCE, create, create_one, end, new_key, now, since};
 use crate::grants::Flow;
+use crate::redis_cluster::RedisCluster;
 use crate::redis_server::{Demands, RedisServer, USER};
 use crate::rotation::{rotate, under, wish, without_end};
 use crate::{clients, interactions, sessions, signing_keys, users};
 
-// Not of a Cluster: its keys cannot be listed by one server.
-contract_of_one_server! {
+contract! {
     an_interrupted_restoration_is_completed_by_a_repetition
     what_is_there_stays_and_what_is_revoked_on_either_side_is_revoked
     every_write_before_an_export_is_in_it_whatever_is_written_meanwhile
@@ -48,6 +48,21 @@ directions! {
     everything_moves_from_embedded_to_redis: embedded redis;
     everything_moves_from_redis_to_embedded: redis embedded;
     everything_moves_from_redis_to_redis: redis redis;
+}
+
+/// One after the other: a Cluster takes seconds to come up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_moves_into_a_cluster_and_out_of_it() {
+    let [one, other] = [(); 2].map(|()| Arc::new(RedisCluster::start()));
+    let empty = |cluster: &Arc<RedisCluster>| {
+        cluster.empty();
+        Ground::cluster(cluster)
+    };
+    everything_moves(Ground::embedded(), empty(&one)).await;
+    everything_moves(Ground::redis(), empty(&one)).await;
+    everything_moves(empty(&one), Ground::embedded()).await;
+    everything_moves(empty(&one), Ground::redis()).await;
+    everything_moves(empty(&one), empty(&other)).await;
 }
 
 /// What there is to look for after a move.
@@ -139,7 +154,7 @@ async fn fill(store: &Arc<dyn Store>) -> Filled {
     }
 }
 
-async fn export(store: &dyn Store) -> Vec<Entry> {
+pub(crate) async fn export(store: &dyn Store) -> Vec<Entry> {
     let (to, mut taken) = mpsc::channel(4);
     let take = async {
         let mut entries = Vec::new();
@@ -159,7 +174,7 @@ fn ranked(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-async fn restore(store: &dyn Store, entries: Vec<Entry>) -> Restored {
+pub(crate) async fn restore(store: &dyn Store, entries: Vec<Entry>) -> Restored {
     let entries = ranked(entries).into_iter().map(Ok);
     let restored = store.restore(Box::new(entries), now()).await;
     restored.expect("it answers")

@@ -17,7 +17,7 @@ use crate::fixtures::{
     Ground, PATIENCE, create, create_one, end, events, named, new_key, now, since,
 };
 
-macro_rules! contract_of_one_server {
+macro_rules! contract {
     ($($promise:ident)*) => {
         mod embedded {
             use super::*;
@@ -36,12 +36,6 @@ macro_rules! contract_of_one_server {
                 super::$promise(Ground::redis()).await;
             })*
         }
-    };
-}
-
-macro_rules! contract {
-    ($($promise:ident)*) => {
-        crate::contract::contract_of_one_server! { $($promise)* }
 
         /// One after the other: a Cluster takes seconds to come up.
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,7 +50,7 @@ macro_rules! contract {
     };
 }
 
-pub(crate) use {contract, contract_of_one_server};
+pub(crate) use contract;
 
 contract! {
     a_key_that_is_not_there_is_none_and_one_that_is_comes_back_whole

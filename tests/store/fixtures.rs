@@ -17,7 +17,7 @@ use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
 use tempfile::TempDir;
 
 use crate::redis_cluster::RedisCluster;
-use crate::redis_server::{Demands, RedisServer};
+use crate::redis_server::{Demands, RedisServer, USER};
 
 /// Long enough for anything that does not hang.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,14 +74,18 @@ impl Ground {
     /// Under the permissions that deploy/redis gives a gateway, and what exports need besides.
     pub fn redis() -> Ground {
         let server = RedisServer::demanding(Demands::Hardened, &[]);
-        let _: () = server.command(&["ACL", "SETUSER", "gateway", "+scan", "+pexpiretime"]);
+        permit_exports(&server);
         Ground {
             place: Place::Server(server),
         }
     }
 
-    /// What is in it stays when this goes.
+    /// What is in it stays when this goes. Under the same permissions.
     pub fn cluster(cluster: &Arc<RedisCluster>) -> Ground {
+        for server in cluster.servers() {
+            permit_exports(server);
+            let _: () = server.command(&["ACL", "SETUSER", USER, "+cluster|nodes"]);
+        }
         Ground {
             place: Place::Cluster(Arc::clone(cluster)),
         }
@@ -180,6 +184,11 @@ impl Ground {
             }
         }
     }
+}
+
+/// What docs/store.md says that the user needs beside what a gateway has to do.
+fn permit_exports(server: &RedisServer) {
+    let _: () = server.command(&["ACL", "SETUSER", USER, "+scan", "+pexpiretime"]);
 }
 
 fn documents_on(server: &RedisServer) -> usize {

@@ -3,6 +3,7 @@
 //! One binary for all of it, so that it links once. Rows are those of the security page.
 
 mod archive;
+mod archive_unrest;
 mod contract;
 mod clients;
 mod crash;

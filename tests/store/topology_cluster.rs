@@ -24,7 +24,7 @@ fn open(cluster: &RedisCluster) -> Arc<RedisStore> {
     Arc::new(RedisStore::open(&cluster.settings()).expect("good settings"))
 }
 
-fn record(key: &NewKey) -> String {
+pub(crate) fn record(key: &NewKey) -> String {
     format!("pc:k:{}", key.digest.to_text())
 }
 
@@ -39,7 +39,7 @@ fn key_on(cluster: &RedisCluster, share: usize) -> NewKey {
 }
 
 /// Moves a slot, key by key, as `redis-cli --cluster reshard` does.
-struct Move<'a> {
+pub(crate) struct Move<'a> {
     from: &'a RedisServer,
     to: &'a RedisServer,
     slot: String,
@@ -47,7 +47,7 @@ struct Move<'a> {
 }
 
 impl<'a> Move<'a> {
-    fn begin(cluster: &'a RedisCluster, key: &str) -> Move<'a> {
+    pub(crate) fn begin(cluster: &'a RedisCluster, key: &str) -> Move<'a> {
         let share = cluster.share_of(key);
         let (from, to) = (cluster.primary(share), cluster.primary((share + 1) % 3));
         let slot = cluster.slot_of(key).to_string();
@@ -63,7 +63,7 @@ impl<'a> Move<'a> {
     }
 
     /// Moves one key, if there is one left.
-    fn one_key(&self) -> bool {
+    pub(crate) fn one_key(&self) -> bool {
         let keys: Vec<String> = self
             .from
             .command(&["CLUSTER", "GETKEYSINSLOT", &self.slot, "1"]);
@@ -77,7 +77,7 @@ impl<'a> Move<'a> {
         true
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         let id: String = self.to.command(&["CLUSTER", "MYID"]);
         for server in [self.to, self.from] {
             let _: () = server.command(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &id]);

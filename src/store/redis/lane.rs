@@ -20,7 +20,7 @@ use super::node::{Node, Place};
 use super::sentinel::Sentinels;
 use super::server::Part;
 use super::settings::{
-    InvalidRedisSettings, Location, RedisSentinels, RedisServers, RedisSettings,
+    Address, InvalidRedisSettings, Location, RedisSentinels, RedisServers, RedisSettings,
 };
 
 /// Between two looks at the log where its server cannot be waited on, because its slot is moving.
@@ -33,16 +33,48 @@ pub(super) struct Lane {
 }
 
 enum Servers {
-    Primary(Box<Node>),
+    Primary(Arc<Node>),
     Cluster(Arc<Cluster>),
+}
+
+/// One of the servers that have the keys, to be asked for its own.
+pub(super) struct Seat {
+    node: Arc<Node>,
+    /// Of a Cluster's.
+    address: Option<Address>,
+    deadline: Duration,
+}
+
+impl Seat {
+    pub(super) fn is_of_cluster(&self) -> bool {
+        self.address.is_some()
+    }
+
+    /// Where it is; `None` where there is one only.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// As [`Lane::call`], of this server, whatever has the slot.
+    pub(super) async fn call<T, F>(
+        &self,
+        work: impl FnOnce(Connection) -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Fault>> + Send,
+    {
+        let until = Instant::now() + self.deadline;
+        let outcome = self.node.call(until, |c| work(Connection::Server(c))).await;
+        outcome.map_err(|fault| fault.told(self.deadline))
+    }
 }
 
 impl Lane {
     pub(super) fn new(settings: &RedisSettings) -> Result<Lane, InvalidRedisSettings> {
         let servers = match &settings.servers {
-            RedisServers::One { url } => Servers::Primary(Box::new(one(settings, url)?)),
+            RedisServers::One { url } => Servers::Primary(Arc::new(one(settings, url)?)),
             RedisServers::Sentinel(sentinels) => {
-                Servers::Primary(Box::new(watched(settings, sentinels)?))
+                Servers::Primary(Arc::new(watched(settings, sentinels)?))
             }
             RedisServers::Cluster { urls } => {
                 let (transport, seeds) = Location::parse_all(urls)?;
@@ -108,6 +140,27 @@ impl Lane {
             }
         };
         outcome.map_err(|fault| fault.told(self.deadline))
+    }
+
+    /// All servers that have keys, as most of a Cluster's say now, in the order of their addresses.
+    pub(super) async fn seats(&self) -> Result<Vec<Seat>, StoreError> {
+        let seat = |node, address| Seat {
+            node,
+            address,
+            deadline: self.deadline,
+        };
+        let cluster = match &self.servers {
+            Servers::Primary(node) => return Ok(vec![seat(Arc::clone(node), None)]),
+            Servers::Cluster(cluster) => cluster,
+        };
+        let until = Instant::now() + self.deadline;
+        let owners = timeout_at(until, cluster.owners(until)).await;
+        let owners = owners.unwrap_or(Err(Fault::Late));
+        let owners = owners.map_err(|fault| fault.told(self.deadline))?;
+        let seats = owners.into_iter();
+        Ok(seats
+            .map(|address| seat(cluster.node(&address), Some(address)))
+            .collect())
     }
 
     /// The caller's own connection to where the log is, or a new one where that is none, has ended

@@ -55,6 +55,19 @@ pub(super) fn replication() -> Cmd {
     command
 }
 
+/// The command that [`run_of_primary`] reads the answer of.
+pub(super) fn run_and_role() -> Cmd {
+    let mut command = cmd("INFO");
+    command.arg("server").arg("replication");
+    command
+}
+
+/// Which run of which server this is, of one that is a primary.
+pub(super) fn run_of_primary(info: &str) -> Result<&str, Fault> {
+    primary(info)?;
+    field(info, "run_id").ok_or_else(|| Fault::corrupt("which run of a server this is"))
+}
+
 /// Refuses the word of a server that is no primary, or that cannot know whether it still is one.
 pub(super) fn primary(replication: &str) -> Result<(), Fault> {
     match field(replication, "role") {

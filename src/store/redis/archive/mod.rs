@@ -1,7 +1,7 @@
-//! All of the server's keys that are ours: out by `SCAN`, in by scripts that let stand what is there.
+//! All of the servers' keys that are ours: out by `SCAN`, in by scripts that let stand what is there.
 //!
-//! `SCAN` is no snapshot. Whatever is there from its beginning to its end is met, perhaps twice; each
-//! entry is as it was when it was read. So the log's position is taken first, and what was denied
+//! `SCAN` is no snapshot. Whatever is there from its beginning to its end is met, perhaps twice, as
+//! long as no key changes its server ([`scan`]); each entry is as it was when it was read. So the log's position is taken first, and what was denied
 //! since comes last: no revocation is missing, though the record that it is about may have been read
 //! before. Not here: what is carried ([`crate::store::archive`]).
 
@@ -16,9 +16,11 @@ use crate::store::{Denial, Event, EventStore as _, Follow, StoreError};
 use super::RedisStore;
 
 mod read;
+mod scan;
 mod write;
 
-use read::{Scan, send};
+use read::send;
+use scan::Scan;
 use write::Batch;
 
 /// Keys asked for, and entries written, at once: few enough for one deadline.
@@ -29,8 +31,8 @@ impl ArchiveStore for RedisStore {
     async fn archive(&self, to: mpsc::Sender<Entry>) -> Result<(), StoreError> {
         let denials = self.denials().await?;
         send(&to, denials.entries.into_iter().map(Entry::Denial)).await?;
-        let mut scan = Scan::new();
-        while let Some(names) = scan.next(&self.lane).await? {
+        let mut scan = Scan::begin(&self.lane).await?;
+        while let Some(names) = scan.next().await? {
             read::send_named(self, names, &to).await?;
         }
         let late = match self.follow(&denials.position, Duration::ZERO).await? {

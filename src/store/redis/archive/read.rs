@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use ::redis::{cmd, pipe};
+use ::redis::pipe;
 use tokio::sync::mpsc;
 
 use crate::clock::Timestamp;
@@ -16,10 +16,8 @@ use crate::store::{KeyRecord, KeyRotated, Shelf as _, StoreError};
 
 use super::super::fault::Fault;
 use super::super::keys::{parse_digest, run};
-use super::super::lane::Lane;
 use super::super::link::Connection;
 use super::super::{RedisStore, layout, record, rotation};
-use super::BATCH;
 
 /// Entries of a list read at once.
 const PAGE: usize = 500;
@@ -34,36 +32,6 @@ pub(super) async fn send(
         to.send(entry).await.map_err(|_| Gone)?;
     }
     Ok(())
-}
-
-/// The names of all of our keys. Each node has its own: this is the one place that has to know of
-/// several.
-pub(super) struct Scan {
-    /// `None` is the end.
-    cursor: Option<u64>,
-}
-
-impl Scan {
-    pub(super) fn new() -> Scan {
-        Scan { cursor: Some(0) }
-    }
-
-    /// The next of them; `None` is the end.
-    pub(super) async fn next(&mut self, lane: &Lane) -> Result<Option<Vec<String>>, StoreError> {
-        let Some(cursor) = self.cursor else {
-            return Ok(None);
-        };
-        let (next, names) = lane.call(|c| scan(c, cursor)).await?;
-        self.cursor = (next != 0).then_some(next);
-        Ok(Some(names))
-    }
-}
-
-async fn scan(mut connection: Connection, cursor: u64) -> Result<(u64, Vec<String>), Fault> {
-    let mut command = cmd("SCAN");
-    command.arg(cursor).arg("MATCH").arg("pc:*");
-    command.arg("COUNT").arg(BATCH);
-    Ok(command.query_async(&mut connection).await?)
 }
 
 /// What a name is of.

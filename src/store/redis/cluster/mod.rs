@@ -14,7 +14,7 @@
 //! server that is away is an error for its slots, never an absence, and costs the slots of the
 //! others nothing; nothing is read from a replica.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -33,6 +33,7 @@ use super::settings::Address;
 mod slots;
 mod view;
 
+pub(super) use slots::{OwnShare, is_whole};
 use slots::{Shares, slot};
 pub(super) use view::View;
 
@@ -104,6 +105,13 @@ impl Cluster {
             Some(link) => Ok(link),
             None => self.dialer.connect(&address).await,
         }
+    }
+
+    /// The servers that have slots, as most of them say now.
+    pub(super) async fn owners(&self, until: Instant) -> Result<BTreeSet<Address>, Fault> {
+        let _one_at_a_time = self.learning.lock().await;
+        self.learn(until).await?;
+        Ok(self.map().shares.owners().cloned().collect())
     }
 
     /// Who has a slot, as far as is known.
@@ -207,7 +215,7 @@ impl Cluster {
         };
     }
 
-    fn node(&self, address: &Address) -> Arc<Node> {
+    pub(super) fn node(&self, address: &Address) -> Arc<Node> {
         let mut nodes = self.nodes();
         if let Some(node) = nodes.get(address) {
             return Arc::clone(node);

@@ -98,6 +98,62 @@ impl Shares {
     }
 }
 
+/// What a server says of itself: who it is, since when it has its slots, which these are, and
+/// whether some are moving.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::store::redis) struct OwnShare {
+    id: String,
+    epoch: String,
+    slots: Vec<(u16, u16)>,
+    moving: bool,
+}
+
+impl OwnShare {
+    /// From its answer to `CLUSTER NODES`. Only a server's own line tells of slots that are moving.
+    pub(in crate::store::redis) fn parse(nodes: &str) -> Option<OwnShare> {
+        let is_own = |flags: &str| flags.split(',').any(|flag| flag == "myself");
+        let mut lines = nodes.lines().map(|line| line.split_whitespace());
+        let mut own = lines.find(|words| words.clone().nth(2).is_some_and(is_own))?;
+        // Id, address, flags, primary, ping, pong, epoch, link; then slots.
+        let id = own.next()?.to_owned();
+        let epoch = own.nth(5)?.to_owned();
+        let _link = own.next()?;
+        let (mut slots, mut moving) = (Vec::new(), false);
+        for word in own {
+            if word.starts_with('[') {
+                moving = true;
+                continue;
+            }
+            let (first, last) = word.split_once('-').unwrap_or((word, word));
+            slots.push((first.parse().ok()?, last.parse().ok()?));
+        }
+        Some(OwnShare {
+            id,
+            epoch,
+            slots,
+            moving,
+        })
+    }
+
+    pub(in crate::store::redis) fn is_moving(&self) -> bool {
+        self.moving
+    }
+}
+
+/// Whether each slot is one server's, and no more than one's.
+pub(in crate::store::redis) fn is_whole<'a>(shares: impl Iterator<Item = &'a OwnShare>) -> bool {
+    let mut slots: Vec<(u16, u16)> = shares.flat_map(|share| share.slots.clone()).collect();
+    slots.sort_unstable();
+    let mut next = 0;
+    for (first, last) in slots {
+        if first != next || last < first || last >= SLOTS {
+            return false;
+        }
+        next = last + 1;
+    }
+    next == SLOTS
+}
+
 /// Where a server sends a command that it does not carry out.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Redirection {
@@ -157,6 +213,51 @@ mod tests {
         assert_eq!(slot(b"foo{}{bar}"), slot(b"foo{}{bar}"));
         assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));
         assert_eq!(slot(b"pc:{rev}:log"), slot(b"rev"));
+    }
+
+    const NODES: &str = "\
+        07c3 127.0.0.1:1@2 slave e7d1 0 1426238317239 4 connected\n\
+        e7d1 127.0.0.1:3@4,a.internal myself,master - 0 0 7 connected 0-5460 5462\n\
+        67ed 127.0.0.1:5@6 master - 0 1426238316232 2 connected 5461 5463-16383\n";
+
+    #[test]
+    fn a_server_s_own_line_tells_what_it_has() {
+        let own = OwnShare::parse(NODES).expect("its line is there");
+        let expected = OwnShare {
+            id: "e7d1".into(),
+            epoch: "7".into(),
+            slots: vec![(0, 5460), (5462, 5462)],
+            moving: false,
+        };
+        assert_eq!(own, expected);
+        for mark in ["[93->-67ed]", "[93-<-67ed]"] {
+            let nodes = NODES.replace(" 5462", &format!(" 5462 {mark}"));
+            let moving = OwnShare::parse(&nodes).expect("its line is there");
+            assert!(moving.is_moving() && moving != own);
+        }
+        assert_eq!(OwnShare::parse(&NODES.replace("myself,", "")), None);
+        assert_eq!(OwnShare::parse(&NODES.replace(" 0-5460", " 0-x")), None);
+        assert_eq!(OwnShare::parse(""), None);
+    }
+
+    #[test]
+    fn shares_are_whole_where_each_slot_is_in_one() {
+        let whole = |shares: &[&[(u16, u16)]]| {
+            let shares = shares.iter().map(|slots| OwnShare {
+                id: String::new(),
+                epoch: String::new(),
+                slots: slots.to_vec(),
+                moving: false,
+            });
+            is_whole(shares.collect::<Vec<_>>().iter())
+        };
+        assert!(whole(&[&[(0, 16383)]]));
+        assert!(whole(&[&[(5, 16383)], &[(0, 3), (4, 4)]]));
+        assert!(!whole(&[]));
+        assert!(!whole(&[&[(0, 16382)]]));
+        assert!(!whole(&[&[(0, 4)], &[(6, 16383)]]));
+        assert!(!whole(&[&[(0, 5)], &[(5, 16383)]]));
+        assert!(!whole(&[&[(0, 65535)]]));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl View {
         }
         if is_named(command, b"SCAN") {
             // One server's keys would pass for all of them.
-            let refused = "the keys of a Cluster cannot be listed";
+            let refused = "the keys of a Cluster are listed server by server";
             return Err((ErrorKind::Client, refused).into());
         }
         let mut answers = self
