@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::Tls;
-use crate::redis_server::{RedisServer, eventually};
+use crate::redis_server::{PASSWORD, RedisServer, eventually};
 use crate::upstream::Upstream;
 
 /// An issuer beside the gateway's own.
@@ -23,8 +23,8 @@ pub const IDP: &str = "https://idp.example";
 pub const STALE: &str = "40s";
 
 /// Redis, an upstream, what gateways share, and the gateways.
-pub struct Fleet {
-    pub redis: RedisServer,
+pub struct Fleet<R = RedisServer> {
+    pub redis: R,
     pub gateways: Vec<Gateway>,
     _upstream: Upstream,
     folder: TempDir,
@@ -46,18 +46,32 @@ pub struct Run(Output);
 
 impl Fleet {
     pub fn start(count: usize) -> Fleet {
+        let redis = RedisServer::start();
+        let place = format!("url: \"{}\"", redis.url());
+        Fleet::on(redis, &place, count)
+    }
+}
+
+impl<R> Fleet<R> {
+    /// On servers that `place` says, as beneath `store.redis`.
+    pub fn on(redis: R, place: &str, count: usize) -> Fleet<R> {
         let folder = tempfile::tempdir().expect("a folder");
-        let (redis, upstream) = (RedisServer::start(), Upstream::start());
+        let upstream = Upstream::start();
         let (key, _) = SigningKey::generate(SignatureAlgorithm::Es256).expect("a key");
         let jwks = format!(r#"{{"keys":[{}]}}"#, key.public_jwk());
         fs::write(folder.path().join("jwks.json"), jwks).expect("written");
-        let pepper = folder.path().join("pepper");
-        fs::write(&pepper, "0123456789abcdefghijklmnopqrstuvwxyz").expect("written");
-        fs::set_permissions(&pepper, fs::Permissions::from_mode(0o600)).expect("set");
+        for (name, secret) in [
+            ("pepper", "0123456789abcdefghijklmnopqrstuvwxyz"),
+            ("redis-password", PASSWORD),
+        ] {
+            let path = folder.path().join(name);
+            fs::write(&path, secret).expect("written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
+        }
         let certs = ["certs", "--host", "api.osir.com", "--host", "osir.com"];
         Run::of(folder.path(), &certs, "").succeeds();
         let mut fleet = Fleet {
-            config: config(&redis.url(), upstream.address),
+            config: config(place, upstream.address),
             gateways: Vec::new(),
             redis,
             _upstream: upstream,
@@ -168,11 +182,11 @@ pub fn listed(list: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-fn config(redis: &str, upstream: SocketAddr) -> String {
+fn config(place: &str, upstream: SocketAddr) -> String {
     format!(
         "listen: {{ https: 127.0.0.1:0, metrics: off, admin: unix:admin.sock }}\n\
          tls: {{ certificates: [{{ cert: ../certs/gateway.pem, key: ../certs/gateway-key.pem }}] }}\n\
-         store: {{ redis: {{ url: \"{redis}\", timeout: 1s }} }}\n\
+         store: {{ redis: {{ {place}, timeout: 1s }} }}\n\
          credentials: {{ realm: osir, prefix: osir, pepper: {{ file: ../pepper }}, cache: {{ fresh: 10s, stale: {STALE} }} }}\n\
          access_tokens:\n  - {{ issuer: https://osir.com, builtin: true, audience: https://api.osir.com }}\n  \
            - {{ issuer: {IDP}, jwks: ../jwks.json, audience: api, algorithms: [ES256] }}\n\

@@ -1,4 +1,4 @@
-//! A fleet of real gateway processes on one Redis: revocations with their proof, the list of
+//! A fleet of real gateway processes on one Redis, also behind sentinels and in a Cluster: revocations with their proof, the list of
 //! instances, and what of it stands when processes stop, hang, or lose their store's data.
 
 #[path = "../wire/support/client.rs"]
@@ -17,6 +17,20 @@ mod house;
     reason = "the tests of the store use more of it"
 )]
 mod redis_server;
+#[path = "../support/redis_cluster.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the tests of the store use more of it"
+)]
+mod redis_cluster;
+#[path = "../support/redis_sentinel.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the tests of the store use more of it"
+)]
+mod redis_sentinel;
 #[path = "../wire/support/upstream.rs"]
 #[expect(
     dead_code,
@@ -29,3 +43,4 @@ mod commands;
 mod kills;
 mod list;
 mod proof;
+mod topologies;

@@ -35,3 +35,6 @@ mod redis_server;
 #[expect(unreachable_pub, reason = "a test binary has no outside")]
 #[path = "../support/redis_cluster.rs"]
 mod redis_cluster;
+#[expect(unreachable_pub, reason = "a test binary has no outside")]
+#[path = "../support/redis_sentinel.rs"]
+mod redis_sentinel;
