@@ -8,8 +8,8 @@ use crate::redis_cluster::RedisCluster;
 use crate::redis_sentinel::{NAME, Watched};
 use crate::redis_server::{Demands, RedisServer, USER, eventually};
 
-/// A replica takes over within seconds. Sentinels that were kept from running wait for 30 s more.
-const REPLACED: Duration = Duration::from_secs(90);
+/// A replica takes over within seconds. Sentinels that were kept from running may need a minute.
+const REPLACED: Duration = Duration::from_secs(120);
 
 const CREATE: [&str; 10] = [
     "key",
