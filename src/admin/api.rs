@@ -14,7 +14,6 @@ use tokio::net::TcpListener;
 
 use super::body::{ok, read};
 use super::door::Door;
-use super::fleet::FleetView;
 use super::listener::{Listener, Service, serve};
 use super::live::LiveGateway;
 use super::problem::AdminProblem;
@@ -22,8 +21,8 @@ use super::socket::{self, SocketFile};
 use super::store::{self, AnswerBody};
 use super::wire::ExplainBody;
 use super::{
-    AdminAddress, AdminError, clients, key_report, keys, logins, sessions, signing_keys, tokens,
-    users,
+    AdminAddress, AdminError, clients, fleet, key_report, keys, logins, sessions, signing_keys,
+    tokens, users,
 };
 use crate::auth::{ArchiveDesk, FleetDesk, KeyDesk};
 use crate::oauth::{LoginDesk, Registry};
@@ -128,7 +127,7 @@ struct Api {
 enum Resource {
     Clients(clients::Resource),
     Explain,
-    Fleet,
+    Fleet(fleet::Resource),
     KeyReport,
     Keys(keys::Resource),
     Logins(logins::Resource),
@@ -146,7 +145,7 @@ impl Resource {
         match segments.as_slice() {
             ["v1", "clients", rest @ ..] => clients::Resource::parse(rest).map(Resource::Clients),
             ["v1", "explain"] => Ok(Resource::Explain),
-            ["v1", "fleet"] => Ok(Resource::Fleet),
+            ["v1", "fleet", rest @ ..] => fleet::Resource::parse(rest).map(Resource::Fleet),
             ["v1", "keys", "report"] => Ok(Resource::KeyReport),
             ["v1", "keys", rest @ ..] => keys::Resource::parse(rest).map(Resource::Keys),
             ["v1", "logins", rest @ ..] => logins::Resource::parse(rest).map(Resource::Logins),
@@ -203,9 +202,10 @@ impl Api {
                     .await
             }
             (Resource::Explain, &Method::POST) => self.explain(request).await,
-            (Resource::Fleet, &Method::GET) => {
-                let fleet = self.fleet.overview().await;
-                Ok(ok(&FleetView::from(fleet.map_err(AdminProblem::Store)?)))
+            (Resource::Fleet(resource), method) => {
+                resource
+                    .carry_out(&self.desk, &self.fleet, actor, method)
+                    .await
             }
             (Resource::KeyReport, _) => {
                 key_report::answer(&self.desk, self.gateway.as_ref(), &request).await
@@ -243,7 +243,7 @@ impl Api {
                     .carry_out(&self.registry, &self.fleet, actor, request)
                     .await
             }
-            (Resource::Fleet | Resource::Routes, _) => Err(AdminProblem::Method("GET")),
+            (Resource::Routes, _) => Err(AdminProblem::Method("GET")),
             (Resource::Explain | Resource::Reload, _) => Err(AdminProblem::Method("POST")),
         }
     }

@@ -1,13 +1,22 @@
-//! `GET /v1/fleet`: the instances that share the store.
+//! `/v1/fleet`: the instances that share the store, and the end of one that could not tell of it.
 //!
-//! Not here: what is known of them ([`crate::auth::FleetDesk`]).
+//! Not here: what is known of them ([`crate::auth::FleetDesk`]), and who may be forgotten
+//! ([`crate::auth::KeyDesk`]).
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Response};
+use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 
+use super::body::ok;
+use super::client::encode;
+use super::problem::AdminProblem;
 use super::{AdminClient, ClientError};
-use crate::auth::{FleetOverview, InstanceStanding, InstanceState};
+use crate::auth::{
+    FleetDesk, FleetOverview, ForgottenInstance, InstanceStanding, InstanceState, KeyDesk,
+};
 use crate::id::InstanceId;
+use crate::observe::Actor;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,10 +54,78 @@ pub struct InstanceView {
     pub state: InstanceState,
 }
 
+/// The answer to `DELETE /v1/fleet/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the members of `ForgottenInstance`")]
+pub struct ForgottenInstanceView {
+    pub instance: InstanceId,
+    pub name: String,
+    pub reported_at: String,
+}
+
+/// What there is.
+pub(super) enum Resource {
+    All,
+    One(InstanceId),
+}
+
+impl Resource {
+    /// From what follows `/v1/fleet`.
+    pub(super) fn parse(rest: &[&str]) -> Result<Resource, AdminProblem> {
+        match rest {
+            [] => Ok(Resource::All),
+            [id] => InstanceId::parse(id)
+                .map(Resource::One)
+                .map_err(|_| AdminProblem::Path),
+            _ => Err(AdminProblem::Path),
+        }
+    }
+
+    pub(super) async fn carry_out(
+        self,
+        desk: &KeyDesk,
+        fleet: &FleetDesk,
+        actor: Actor,
+        method: &Method,
+    ) -> Result<Response<Full<Bytes>>, AdminProblem> {
+        match (self, method) {
+            (Resource::All, &Method::GET) => {
+                let fleet = fleet.overview().await.map_err(AdminProblem::Store)?;
+                Ok(ok(&FleetView::from(fleet)))
+            }
+            (Resource::One(id), &Method::DELETE) => {
+                let forgotten = desk.forget_instance(&id, actor).await?;
+                Ok(ok(&ForgottenInstanceView::from(forgotten)))
+            }
+            (Resource::All, _) => Err(AdminProblem::Method("GET")),
+            (Resource::One(_), _) => Err(AdminProblem::Method("DELETE")),
+        }
+    }
+}
+
 impl AdminClient {
     /// `GET /v1/fleet`.
     pub async fn fleet(&self) -> Result<FleetView, ClientError> {
         self.call(Method::GET, "/v1/fleet", None).await
+    }
+
+    /// `DELETE /v1/fleet/{id}`.
+    pub async fn forget_instance(
+        &self,
+        id: &InstanceId,
+    ) -> Result<ForgottenInstanceView, ClientError> {
+        let path = format!("/v1/fleet/{}", encode(id.as_str()));
+        self.call(Method::DELETE, &path, None).await
+    }
+}
+
+impl From<ForgottenInstance> for ForgottenInstanceView {
+    fn from(forgotten: ForgottenInstance) -> ForgottenInstanceView {
+        ForgottenInstanceView {
+            instance: forgotten.id,
+            name: forgotten.name,
+            reported_at: forgotten.reported_at.to_string(),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub use client::{AdminClient, ClientError};
 pub use clients::{
     ClientList, ClientView, CreatedClient, RotateClientBody, RotatedClientView, SecretView,
 };
-pub use fleet::{FleetView, InstanceView};
+pub use fleet::{FleetView, ForgottenInstanceView, InstanceView};
 pub use key_report::{
     FindingKind, FindingView, KeyReportList, KeyReportView, ScopeUses, UsageView,
 };

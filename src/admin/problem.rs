@@ -7,8 +7,8 @@ use http_body_util::Full;
 use super::listener::json;
 use super::wire::BodyProblem;
 use crate::auth::{
-    ExportError, ImportStopped, KeyError, SessionError, ShownError, ShownProblem, SigningKeyError,
-    TokenError,
+    ExportError, ForgetError, ImportStopped, KeyError, SessionError, ShownError, ShownProblem,
+    SigningKeyError, TokenError,
 };
 use crate::oauth::{LoginError, RegistryError};
 use crate::store::StoreError;
@@ -32,6 +32,8 @@ pub(super) enum AdminProblem {
     Export(#[from] ExportError),
     #[error("an export is under way: one at a time")]
     ExportUnderWay,
+    #[error(transparent)]
+    Forget(#[from] ForgetError),
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
@@ -86,6 +88,7 @@ impl AdminProblem {
             AdminProblem::BodySize(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
             AdminProblem::Host => (StatusCode::MISDIRECTED_REQUEST, "misdirected_request"),
             AdminProblem::Export(_)
+            | AdminProblem::Forget(ForgetError::Store(_))
             | AdminProblem::Import(_)
             | AdminProblem::Key(KeyError::Store(_))
             | AdminProblem::Login(LoginError::Store(_))
@@ -97,7 +100,8 @@ impl AdminProblem {
             | AdminProblem::Tokens(TokenError::Store(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable")
             }
-            AdminProblem::Key(KeyError::Unknown(_))
+            AdminProblem::Forget(ForgetError::Unknown(_))
+            | AdminProblem::Key(KeyError::Unknown(_))
             | AdminProblem::Login(LoginError::NotDelegated | LoginError::Unknown)
             | AdminProblem::Path
             | AdminProblem::Registry(
@@ -109,6 +113,7 @@ impl AdminProblem {
                 (StatusCode::NOT_FOUND, "not_found")
             }
             AdminProblem::ExportUnderWay
+            | AdminProblem::Forget(ForgetError::Reports(_))
             | AdminProblem::Login(LoginError::AnsweredOtherwise)
             | AdminProblem::SigningKey(SigningKeyError::Conflict) => {
                 (StatusCode::CONFLICT, "conflict")

@@ -61,7 +61,8 @@ pub use csrf::CsrfKeys;
 pub use failure::{Failure, Refusal, Unavailable};
 pub use fleet::{
     Announcement, Begun, Confirmation, ConfirmationOutcome, Doubt, FleetDesk, FleetOverview,
-    InstanceStanding, InstanceState, Presence, Proof, Reporter, ReporterParts,
+    ForgetError, ForgottenInstance, InstanceStanding, InstanceState, Presence, Proof, Reporter,
+    ReporterParts,
 };
 pub use follower::Follower;
 pub use key_desk::{

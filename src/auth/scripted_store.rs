@@ -12,9 +12,9 @@ use crate::id::{InstanceId, KeyId};
 use crate::secret::Digest;
 use crate::store::{
     Addition, ArchiveStore, Change, Changed, CreateKey, Cursor, Denial, DenialKind, Denials,
-    Entries, Entry, Event, EventStore, Fleet, FleetReach, FleetStore, Follow, Gap, Index, Instance,
-    InstanceReport, KeyRecord, KeyRotated, KeyRotation, KeyStore, Member, NewKey, Place, Plan,
-    Position, Rehash, ReportKind, Restored, RevokeKey, RotateKey, Shelf, StoreError,
+    Entries, Entry, Event, EventStore, Fleet, FleetReach, FleetStore, Follow, Forget, Gap, Index,
+    Instance, InstanceReport, KeyRecord, KeyRotated, KeyRotation, KeyStore, Member, NewKey, Place,
+    Plan, Position, Rehash, ReportKind, Restored, RevokeKey, RotateKey, Shelf, StoreError,
 };
 
 /// How old each entry of the log is when it is reported as read.
@@ -408,6 +408,18 @@ impl FleetStore for ScriptedStore {
     async fn leave(&self, id: &InstanceId) -> Result<(), StoreError> {
         self.state().fleet.remove(id);
         Ok(())
+    }
+
+    async fn forget(&self, id: &InstanceId, silent_for: Duration) -> Result<Forget, StoreError> {
+        let mut state = self.state();
+        Ok(match state.fleet.get(id) {
+            None => Forget::Unknown,
+            Some((_, at)) if at.elapsed() <= silent_for => Forget::Reports,
+            Some(_) => {
+                state.fleet.remove(id);
+                Forget::Forgotten
+            }
+        })
     }
 }
 

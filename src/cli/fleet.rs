@@ -1,25 +1,76 @@
-//! `portcullis fleet`: the gateways that share a store.
+//! `portcullis fleet`: the gateways that share a store, and the end of one that could not tell of it.
+
+use clap::{Args, Subcommand};
 
 use super::manage::Desk;
 use super::output::{self, Format, say};
+use super::secret_argument::id;
 use super::{Cli, Failure, runtime};
-use crate::admin::{FleetView, InstanceView};
+use crate::admin::{FleetView, ForgottenInstanceView, InstanceView};
 use crate::auth::InstanceState;
+use crate::id::InstanceId;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do with the list, other than to show it.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take a gateway off the list that has ended and could not say so: killed, its machine lost.
+    ///
+    /// You vouch that it serves no more. `--wait` does not wait for it from then on, so a revocation
+    /// counts as proven without it. One that is only cut off goes on with what it knows until
+    /// its lease ends, up to `credentials.cache.stale` after it heard of the store last, whatever
+    /// the list says: stop it first. One that reported in the last 6 s is not forgotten.
+    Forget {
+        /// Its id, as `portcullis fleet` shows it.
+        #[arg(value_parser = id(InstanceId::parse))]
+        id: InstanceId,
+    },
+}
 
 /// Of a digest, in characters.
 const SHORT: usize = 12;
 
-pub(super) fn run(cli: &Cli) -> Result<(), Failure> {
+pub(super) fn run(cli: &Cli, arguments: &Arguments) -> Result<(), Failure> {
     runtime()?.block_on(async {
-        let fleet = match Desk::open(cli).await? {
-            Desk::Gateway(client) => client.fleet().await?,
-            Desk::Store(desk) => FleetView::from(desk.fleet().overview().await?),
-        };
-        match cli.format {
-            Format::Json => output::json(&fleet),
-            Format::Table => show(&fleet),
+        let desk = Desk::open(cli).await?;
+        match &arguments.command {
+            None => list(cli, &desk).await,
+            Some(Command::Forget { id }) => forget(cli, &desk, id).await,
         }
     })
+}
+
+async fn list(cli: &Cli, desk: &Desk) -> Result<(), Failure> {
+    let fleet = match desk {
+        Desk::Gateway(client) => client.fleet().await?,
+        Desk::Store(desk) => FleetView::from(desk.fleet().overview().await?),
+    };
+    match cli.format {
+        Format::Json => output::json(&fleet),
+        Format::Table => show(&fleet),
+    }
+}
+
+async fn forget(cli: &Cli, desk: &Desk, id: &InstanceId) -> Result<(), Failure> {
+    let forgotten = match desk {
+        Desk::Gateway(client) => client.forget_instance(id).await?,
+        Desk::Store(desk) => {
+            let forgotten = desk.forget_instance(id, Desk::actor()).await?;
+            ForgottenInstanceView::from(forgotten)
+        }
+    };
+    if cli.format == Format::Json {
+        return output::json(&forgotten);
+    }
+    let (name, at) = (&forgotten.name, &forgotten.reported_at);
+    say(format_args!(
+        "{id} ({name}) is forgotten; it reported last at {at}"
+    ))
 }
 
 fn show(fleet: &FleetView) -> Result<(), Failure> {

@@ -112,7 +112,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Command),
     /// List the gateways that share the store: configuration, lease, last revocation seen.
-    Fleet,
+    Fleet(fleet::Arguments),
     /// Write a whole store into a file, and take one in.
     #[command(subcommand)]
     Store(store::Command),
@@ -160,7 +160,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::SigningKey(command) => signing_key::run(cli, command),
         Command::Token(command) => token::run(cli, command),
         Command::Audit(command) => audit::run(cli, command),
-        Command::Fleet => fleet::run(cli),
+        Command::Fleet(arguments) => fleet::run(cli, arguments),
         Command::Store(command) => store::run(cli, command),
         Command::Schema => schema::run(cli),
         Command::Certs(arguments) => certs::run(cli, arguments),

@@ -97,6 +97,17 @@ pub enum FleetReach {
     ThisProcess,
 }
 
+/// What became of a wish to forget an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forget {
+    /// It is listed no more.
+    Forgotten,
+    /// It reported lately, and stays.
+    Reports,
+    /// It was not listed.
+    Unknown,
+}
+
 /// The verbs on instances.
 #[async_trait::async_trait]
 pub trait FleetStore: Send + Sync + 'static {
@@ -109,4 +120,8 @@ pub trait FleetStore: Send + Sync + 'static {
 
     /// Takes an instance off the list: it serves no more.
     async fn leave(&self, id: &InstanceId) -> Result<(), StoreError>;
+
+    /// Takes an instance off the list that has been silent for longer than that: somebody else says
+    /// that it serves no more.
+    async fn forget(&self, id: &InstanceId, silent_for: Duration) -> Result<Forget, StoreError>;
 }

@@ -24,9 +24,9 @@ use super::{
     ClientRotation, ClientSettings, ClientStore, ConsentRecord, CreateClient, CreateGrant,
     CreateInteraction, CreateKey, CreateSession, CreateUser, Cursor, Day, Decision, Denial,
     Denials, DisableClient, DropSigningKey, EndSession, Entries, Entry, EventStore, Fleet,
-    FleetStore, Follow, GrantOwner, GrantRecord, GrantStore, InstanceReport, InteractionRecord,
-    InteractionStore, KeyRecord, KeyRotated, KeyRotation, KeyStore, KeyUsage, KeyUses, Login,
-    LoginAnswer, NewKey, NewSession, NewSigningKey, Page, PasswordHash, Position,
+    FleetStore, Follow, Forget, GrantOwner, GrantRecord, GrantStore, InstanceReport,
+    InteractionRecord, InteractionStore, KeyRecord, KeyRotated, KeyRotation, KeyStore, KeyUsage,
+    KeyUses, Login, LoginAnswer, NewKey, NewSession, NewSigningKey, Page, PasswordHash, Position,
     PublishSigningKey, Redeem, RedeemCode, Rehash, Restored, RevocationReason, RevokeGrant,
     RevokeKey, Rotate, RotateClientSecret, RotateKey, RotateRefresh, SessionOwner, SessionRecord,
     SessionStore, SigningKeyRecord, SigningKeyStore, Store, StoreError, Touch, UpdateClient,
@@ -126,6 +126,7 @@ measured! {
         report(report: InstanceReport) -> Option<Duration>;
         fleet() -> Fleet;
         leave(id: &InstanceId) -> ();
+        forget(id: &InstanceId, silent_for: Duration) -> Forget;
     }
     UsageStore {
         touch(touches: Vec<Touch>) -> ();

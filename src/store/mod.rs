@@ -49,7 +49,7 @@ pub use client::{
 pub use embedded::EmbeddedStore;
 pub use event::{Denial, DenialKind, Denials, Event, EventStore, Follow, Gap, Position};
 pub use fleet::{
-    Fleet, FleetReach, FleetStore, Instance, InstanceReport, InstanceStage, RENEWED_WITHIN,
+    Fleet, FleetReach, FleetStore, Forget, Instance, InstanceReport, InstanceStage, RENEWED_WITHIN,
     ReportKind,
 };
 pub use grant::{

@@ -7,7 +7,7 @@ use portcullis::id::{InstanceId, KeyId};
 use portcullis::secret::Digest;
 use portcullis::store::{
     Addition, ArchiveStore, Changed, CreateKey, Cursor, Denial, Denials, Entries, Entry,
-    EventStore, Fleet, FleetStore, Follow, Index, InstanceReport, KeyRecord, KeyRotated,
+    EventStore, Fleet, FleetStore, Follow, Forget, Index, InstanceReport, KeyRecord, KeyRotated,
     KeyRotation, KeyStore, Member, NewKey, Place, Plan, Position, Rehash, Restored, RevokeKey,
     RotateKey, Shelf, StoreError,
 };
@@ -104,6 +104,10 @@ impl FleetStore for BrokenStore {
     }
 
     async fn leave(&self, _: &InstanceId) -> Result<(), StoreError> {
+        broken()
+    }
+
+    async fn forget(&self, _: &InstanceId, _: Duration) -> Result<Forget, StoreError> {
         broken()
     }
 }

@@ -91,6 +91,86 @@ fn a_gateway_that_was_killed_or_hangs_is_silent_and_one_that_comes_back_is_live(
 }
 
 #[test]
+fn a_killed_gateway_is_forgotten_by_who_knows_that_it_has_ended() {
+    let mut fleet = Fleet::start(3);
+    let killed = fleet.gateways.pop().expect("the third");
+    let name = killed.name(&fleet.list());
+    let gone = killed.instance.clone();
+    drop(killed);
+    let live: Vec<_> = fleet.gateways.iter().map(|g| g.instance.clone()).collect();
+    let revoked = |fleet: &Fleet, wait: &str| {
+        let (id, _) = fleet.key("acct_1");
+        fleet.run(&["key", "revoke", &id, "--wait", wait])
+    };
+    assert_eq!(revoked(&fleet, "300ms").code(), 1, "it may serve");
+    // At the moment, the store cannot know that it has ended.
+    let run = fleet.run(&["fleet", "forget", &live[0]]);
+    let expected = format!("{} reported less than 6 s ago, so it runs", live[0]);
+    assert!(
+        run.code() == 1 && run.stderr().contains(&expected),
+        "{run:?}"
+    );
+    let run = fleet.run_on_store(&["fleet", "forget", &live[1]]);
+    assert!(
+        run.code() == 1 && run.stderr().contains("so it runs"),
+        "{run:?}"
+    );
+    let run = fleet.run(&["fleet", "forget", "gw_nobody"]);
+    assert!(
+        run.code() == 1 && run.stderr().contains("gw_nobody"),
+        "{run:?}"
+    );
+
+    let states = [(&*live[0], "live"), (&*live[1], "live")];
+    fleet.await_states(&[states[0], states[1], (&gone, "silent")]);
+    let told = fleet.run(&["fleet", "forget", &gone]).succeeds().stdout();
+    let expected = format!("{gone} ({name}) is forgotten; it reported last at ");
+    assert!(told.starts_with(&expected), "{told}");
+    fleet.await_states(&states);
+    let _proven = revoked(&fleet, "20s").succeeds();
+    let audit = fs::read_to_string(fleet.gateways[0].path("audit.jsonl")).expect("readable");
+    let lines = audit
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let lines: Vec<Value> = lines
+        .filter(|line: &Value| line["event"] == "fleet_forget")
+        .collect();
+    assert_eq!(lines.len(), 1, "{audit}");
+    assert_eq!(
+        (&lines[0]["instance"], &lines[0]["outcome"]),
+        (&Value::from(gone.as_str()), &Value::from("done"))
+    );
+
+    let socket = fleet.gateways[0].path("admin.sock");
+    let one = |instance: &str| format!("/v1/fleet/{instance}");
+    for (method, path, status) in [
+        ("DELETE", one(&gone), 404),
+        ("DELETE", one(&live[0]), 409),
+        ("GET", one(&live[0]), 405),
+        ("DELETE", "/v1/fleet".to_owned(), 405),
+        ("DELETE", one("a/b"), 404),
+    ] {
+        assert_eq!(ask(&socket, method, &path, "").0, status, "{method} {path}");
+    }
+    fleet.await_states(&states);
+}
+
+/// Whoever vouched was wrong: it was cut off, and comes back.
+#[test]
+fn a_gateway_that_was_forgotten_and_comes_back_is_listed_and_proofs_are_in_doubt() {
+    let fleet = Fleet::start(2);
+    let (first, second) = (&fleet.gateways[0], &fleet.gateways[1]);
+    second.pause();
+    fleet.await_states(&[(&first.instance, "live"), (&second.instance, "silent")]);
+    let forget = ["fleet", "forget", &second.instance];
+    let _told = fleet.run_on_store(&forget).succeeds();
+    fleet.await_states(&[(&first.instance, "live")]);
+    second.signal(Signal::CONT);
+    fleet.await_states(&[(&first.instance, "live"), (&second.instance, "live")]);
+    assert!(fleet.list()["list_lost_seconds"].is_number());
+}
+
+#[test]
 fn configurations_that_differ_are_marked() {
     let fleet = Fleet::start(3);
     let other = &fleet.gateways[2];

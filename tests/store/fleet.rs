@@ -6,8 +6,8 @@ use std::time::Duration;
 use portcullis::clock::Timestamp;
 use portcullis::id::InstanceId;
 use portcullis::store::{
-    EventStore as _, FleetStore, Instance, InstanceReport, InstanceStage, Position, RedisStore,
-    ReportKind, StoreError,
+    EventStore as _, FleetStore, Forget, Instance, InstanceReport, InstanceStage, Position,
+    RedisStore, ReportKind, StoreError,
 };
 
 use crate::contract::contract;
@@ -23,6 +23,7 @@ contract! {
     a_place_is_reached_by_whoever_has_read_up_to_it_or_further
     the_end_of_the_log_is_a_place_that_it_holds
     an_instance_that_is_silent_for_longer_than_it_is_kept_is_not_listed
+    only_an_instance_that_is_silent_is_forgotten
 }
 
 fn report(id: &str) -> InstanceReport {
@@ -130,6 +131,29 @@ async fn an_instance_that_is_silent_for_longer_than_it_is_kept_is_not_listed(gro
     assert_eq!(reports(&*store).await, [report("gw_2")]);
 }
 
+async fn only_an_instance_that_is_silent_is_forgotten(ground: Ground) {
+    let store = ground.store();
+    let (one, two) = (report("gw_1"), report("gw_2"));
+    for each in [&one, &two] {
+        store.report(each.clone()).await.expect("it answers");
+    }
+    let forget = async |id: &InstanceId, silent_for| {
+        let answer = store.forget(id, silent_for).await;
+        answer.expect("it answers")
+    };
+    assert_eq!(forget(&one.id, HOUR).await, Forget::Reports);
+    assert_eq!(reports(&*store).await, [one.clone(), two.clone()]);
+    // It is silent from the first millisecond on.
+    while forget(&one.id, Duration::ZERO).await == Forget::Reports {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(reports(&*store).await, [two]);
+    assert_eq!(store.fleet().await.expect("it answers").lost, None);
+    assert_eq!(forget(&one.id, Duration::ZERO).await, Forget::Unknown);
+    let stranger = InstanceId::parse("lost").expect("an id");
+    assert_eq!(forget(&stranger, Duration::ZERO).await, Forget::Unknown);
+}
+
 fn open(server: &RedisServer) -> RedisStore {
     RedisStore::open(&server.settings()).expect("good settings")
 }
@@ -172,6 +196,11 @@ async fn an_instance_whose_entry_is_gone_tells_that_the_list_lost_entries() {
     assert_eq!(listed(&store).await.len(), 2, "a loss is no instance");
     store.report(again).await.expect("it answers");
     store.leave(&report("gw_1").id).await.expect("it answers");
+    assert!(lost().await.is_some());
+    // The field that tells of it is no instance either.
+    let field = InstanceId::parse("lost").expect("an id");
+    let forgotten = store.forget(&field, Duration::ZERO).await;
+    assert_eq!(forgotten.expect("it answers"), Forget::Unknown);
     assert!(lost().await.is_some());
 }
 
@@ -238,6 +267,14 @@ async fn an_entry_that_cannot_be_read_is_an_error_and_not_skipped() {
         let read = store.fleet().await;
         assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
     }
+    let id = InstanceId::parse("gw_1").expect("an id");
+    let forgotten = store.forget(&id, Duration::ZERO).await;
+    assert!(
+        matches!(forgotten, Err(StoreError::Corrupt(_))),
+        "{forgotten:?}"
+    );
+    let left: u64 = server.command(&["HLEN", "pc:{rev}:fleet"]);
+    assert_eq!(left, 1);
 }
 
 #[tokio::test]

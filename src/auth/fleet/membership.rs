@@ -18,7 +18,7 @@ pub(super) const BOUND: Duration = RENEWED_WITHIN;
 /// The longest time between two reports.
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 /// Silent for longer than this is worth a word.
-const SILENT: Duration = Duration::from_secs(6);
+pub(super) const SILENT: Duration = Duration::from_secs(6);
 /// For clocks that run differently, and for a replica that took over without the last reports.
 const SLACK: Duration = Duration::from_secs(60);
 /// For how long people can read that an instance has lapsed.

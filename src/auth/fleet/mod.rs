@@ -10,6 +10,7 @@
 //! serves is on the list, because no lease is confirmed without a report that the store took before;
 //! neither the reading of the log nor a request waits for a report.
 
+mod forget;
 mod membership;
 mod presence;
 mod reporter;
@@ -17,6 +18,7 @@ mod fleet_desk;
 mod proof;
 
 pub use fleet_desk::{FleetDesk, FleetOverview, InstanceStanding, InstanceState};
+pub use forget::{ForgetError, ForgottenInstance};
 pub(super) use presence::News;
 pub use presence::Presence;
 pub use proof::{Begun, Confirmation, ConfirmationOutcome, Doubt, Proof};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Actor, AuditAction, AuditEvent, AuditOutcome};
 use crate::clock::Timestamp;
-use crate::id::{AccountId, ClientId, CredentialId, RequestId, SubjectId};
+use crate::id::{AccountId, ClientId, CredentialId, InstanceId, RequestId, SubjectId};
 use crate::scope::ScopeSet;
 
 /// The JSON object of one line.
@@ -25,6 +25,8 @@ pub(super) struct Line<'a> {
     client: Option<&'a ClientId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'a SubjectId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a InstanceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +61,7 @@ impl Line<'_> {
             account: event.account.as_ref(),
             client: event.client.as_ref(),
             subject: event.subject.as_ref(),
+            instance: event.instance.as_ref(),
             request_id: event.request.as_ref(),
             route: event.route.as_deref(),
             scopes: event.scopes.as_ref(),

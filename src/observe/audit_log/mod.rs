@@ -19,7 +19,7 @@ use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
 use crate::clock::{Clock, Timestamp};
-use crate::id::{AccountId, ClientId, CredentialId, RequestId, SubjectId};
+use crate::id::{AccountId, ClientId, CredentialId, InstanceId, RequestId, SubjectId};
 use crate::scope::ScopeSet;
 use crate::secret::MacKeys;
 
@@ -74,6 +74,7 @@ pub struct AuditEvent {
     account: Option<AccountId>,
     client: Option<ClientId>,
     subject: Option<SubjectId>,
+    instance: Option<InstanceId>,
     request: Option<RequestId>,
     route: Option<Arc<str>>,
     scopes: Option<ScopeSet>,
@@ -100,6 +101,8 @@ pub enum AuditAction {
     ConsentDeny,
     /// A user granted a client access.
     ConsentGive,
+    /// A gateway that has ended was taken off the list of those that share the store.
+    FleetForget,
     /// What a user had granted to a client was taken back.
     GrantRevoke,
     /// A key was made.
@@ -285,6 +288,7 @@ impl AuditEvent {
             account: None,
             client: None,
             subject: None,
+            instance: None,
             request: None,
             route: None,
             scopes: None,
@@ -315,6 +319,12 @@ impl AuditEvent {
     /// Which user.
     pub fn subject(mut self, id: SubjectId) -> AuditEvent {
         self.subject = Some(id);
+        self
+    }
+
+    /// Which gateway it is about.
+    pub fn instance(mut self, id: InstanceId) -> AuditEvent {
+        self.instance = Some(id);
         self
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::id::InstanceId;
-use crate::store::{Fleet, FleetReach, FleetStore, Instance, InstanceReport, StoreError};
+use crate::store::{Fleet, FleetReach, FleetStore, Forget, Instance, InstanceReport, StoreError};
 
 use super::EmbeddedStore;
 
@@ -48,5 +48,17 @@ impl FleetStore for EmbeddedStore {
     async fn leave(&self, id: &InstanceId) -> Result<(), StoreError> {
         self.shared.fleet.lock().remove(id);
         Ok(())
+    }
+
+    async fn forget(&self, id: &InstanceId, silent_for: Duration) -> Result<Forget, StoreError> {
+        let mut listed = self.shared.fleet.lock();
+        let Some((_, at)) = listed.get(id) else {
+            return Ok(Forget::Unknown);
+        };
+        if at.elapsed() <= silent_for {
+            return Ok(Forget::Reports);
+        }
+        listed.remove(id);
+        Ok(Forget::Forgotten)
     }
 }

@@ -7,8 +7,8 @@ use ::redis::cmd;
 
 use crate::id::InstanceId;
 use crate::store::{
-    Fleet, FleetReach, FleetStore, Instance, InstanceReport, Position, RENEWED_WITHIN, ReportKind,
-    StoreError,
+    Fleet, FleetReach, FleetStore, Forget, Instance, InstanceReport, Position, RENEWED_WITHIN,
+    ReportKind, StoreError,
 };
 
 use super::fault::Fault;
@@ -36,6 +36,31 @@ impl FleetStore for RedisStore {
             Ok(command.exec_async(&mut connection).await?)
         };
         self.lane.call(step).await
+    }
+
+    async fn forget(&self, id: &InstanceId, silent_for: Duration) -> Result<Forget, StoreError> {
+        if id.as_str() == layout::LOST {
+            return Ok(Forget::Unknown);
+        }
+        self.lane.call(|c| forget(c, id.clone(), silent_for)).await
+    }
+}
+
+async fn forget(
+    mut connection: Connection,
+    id: InstanceId,
+    silent_for: Duration,
+) -> Result<Forget, Fault> {
+    let mut invocation = layout::FORGET.script.key(layout::FLEET);
+    invocation
+        .arg(id.as_str())
+        .arg(silent_for.as_millis().to_string());
+    let answer: Option<i64> = invocation.invoke_async(&mut connection).await?;
+    match answer {
+        None => Ok(Forget::Unknown),
+        Some(0) => Ok(Forget::Reports),
+        Some(1) => Ok(Forget::Forgotten),
+        Some(_) => Err(unreadable()),
     }
 }
 

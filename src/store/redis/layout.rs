@@ -148,6 +148,22 @@ return now"
 }
 
 lua! {
+    /// KEYS: fleet. ARGV: instance, for how long it has to be silent (ms). Answers 1 where it was and is
+    /// listed no more, 0 where it reported since, -1 where its entry cannot be read, nil where there
+    /// is none.
+    FORGET = "
+local entry = redis.call('HGET', KEYS[1], ARGV[1])
+if not entry then return false end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local at = tonumber(string.match(entry, '^(%d+) %d+ '))
+if not at then return -1 end
+if now - at <= tonumber(ARGV[2]) then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+return 1"
+}
+
+lua! {
     /// KEYS: fleet. Answers the store's time and the fleet.
     FLEET_NOW = "return {redis.call('TIME'), redis.call('HGETALL', KEYS[1])}"
 }
