@@ -1,9 +1,11 @@
 //! What the docs say is what the code has.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use portcullis::gateway::ALL_ANSWERS;
 use portcullis::oauth::Refusal;
+use serde_json::Value;
 
 #[test]
 fn the_error_page_has_every_answer_and_no_other() {
@@ -64,20 +66,26 @@ fn the_metrics_page_has_every_metric() {
     }
 }
 
-#[test]
-fn the_alert_rules_watch_metrics_that_exist_with_labels_that_they_have() {
-    let rules = fs::read_to_string("deploy/alerts.yml").expect("the rules");
-    let source = fs::read_to_string("src/observe/metrics.rs").expect("the source");
-    // One line each: `name: families.kind("name", "help", &["label", …])`.
-    let families: Vec<Vec<&str>> = source
+/// A metric's name, help and labels, as src/observe/metrics.rs registers it.
+type Family<'a> = Vec<&'a str>;
+
+/// One line each: `name: families.kind("name", "help", &["label", …])`.
+fn families(source: &str) -> Vec<Family<'_>> {
+    source
         .lines()
         .filter(|line| line.contains("families.") && line.contains('"'))
         .map(|line| line.split('"').skip(1).step_by(2).collect())
-        .collect();
-    let mut names = 0;
-    for rest in rules.split("portcullis_").skip(1) {
+        .collect()
+}
+
+/// Each `portcullis_…` of a text: the name, its metric, and what comes after the name.
+fn uses_of_metrics<'a>(
+    text: &'a str,
+    families: &'a [Family<'a>],
+) -> Vec<(&'a str, &'a Family<'a>, &'a str)> {
+    let uses = text.split("portcullis_").skip(1).map(|rest| {
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let (name, rest) = rest.split_at(end.expect("not the end"));
+        let (name, rest) = rest.split_at(end.unwrap_or(rest.len()));
         let family = ["", "_bucket", "_count", "_sum"]
             .iter()
             .find_map(|suffix| {
@@ -85,16 +93,91 @@ fn the_alert_rules_watch_metrics_that_exist_with_labels_that_they_have() {
                 families.iter().find(|family| family[0] == base)
             })
             .unwrap_or_else(|| panic!("no metric is portcullis_{name}"));
-        let selector = rest
-            .strip_prefix('{')
-            .and_then(|rest| rest.split('}').next());
-        for matcher in selector.into_iter().flat_map(|text| text.split(", ")) {
-            let label = matcher.split(['=', '!']).next().expect("a first part");
+        (name, family, rest)
+    });
+    uses.collect()
+}
+
+/// The labels that a selector names: `{a="b", c!="d"}`.
+fn matched_labels(rest: &str) -> Vec<&str> {
+    let selector = rest
+        .strip_prefix('{')
+        .and_then(|rest| rest.split('}').next());
+    let matchers = selector.into_iter().flat_map(|text| text.split(", "));
+    matchers
+        .map(|matcher| matcher.split(['=', '!']).next().expect("a first part"))
+        .collect()
+}
+
+#[test]
+fn the_alert_rules_watch_metrics_that_exist_with_labels_that_they_have() {
+    let rules = fs::read_to_string("deploy/alerts.yml").expect("the rules");
+    let source = fs::read_to_string("src/observe/metrics.rs").expect("the source");
+    let families = families(&source);
+    let uses = uses_of_metrics(&rules, &families);
+    for (name, family, rest) in &uses {
+        for label in matched_labels(rest) {
             assert!(family.contains(&label), "portcullis_{name} has no {label}");
         }
-        names += 1;
     }
-    assert!(names > 20, "{names}");
+    assert!(uses.len() > 20, "{}", uses.len());
+}
+
+/// What Prometheus adds to each series, and what its histograms have.
+const LABELS_OF_PROMETHEUS: [&str; 3] = ["instance", "job", "le"];
+
+#[test]
+fn the_dashboard_shows_every_metric_with_labels_that_it_has() {
+    let text = fs::read_to_string("deploy/grafana/portcullis.json").expect("the dashboard");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let source = fs::read_to_string("src/observe/metrics.rs").expect("the source");
+    let process = fs::read_to_string("src/admin/process.rs").expect("the source");
+    let families = families(&source);
+    let mut shown = BTreeSet::new();
+    for target in dashboard["panels"]
+        .as_array()
+        .expect("panels")
+        .iter()
+        .filter(|panel| panel["type"] != "row")
+        .flat_map(|panel| panel["targets"].as_array().expect("targets"))
+    {
+        let expr = target["expr"].as_str().expect("a query");
+        let uses = uses_of_metrics(expr, &families);
+        let mut known: BTreeSet<&str> = LABELS_OF_PROMETHEUS.into();
+        for (name, family, rest) in &uses {
+            for label in matched_labels(rest) {
+                let is_there =
+                    family[2..].contains(&label) || LABELS_OF_PROMETHEUS.contains(&label);
+                assert!(is_there, "portcullis_{name} has no {label}: {expr}");
+            }
+            known.extend(&family[2..]);
+            shown.insert(family[0]);
+        }
+        for other in expr.split("process_").skip(1) {
+            let name = format!("process_{}", other.split('{').next().expect("a name"));
+            assert!(process.contains(&format!("\"{name}\"")), "{name}");
+        }
+        let grouped: BTreeSet<&str> = expr
+            .split(" by (")
+            .skip(1)
+            .flat_map(|rest| rest.split(')').next().expect("an end").split(", "))
+            .collect();
+        assert!(grouped.is_subset(&known), "{grouped:?}: {expr}");
+        let legend = target["legendFormat"].as_str().expect("a legend");
+        for label in legend.split("{{").skip(1) {
+            let label = label.split("}}").next().expect("an end");
+            assert!(grouped.contains(label), "{label} in the legend of {expr}");
+        }
+    }
+    let missing: Vec<&str> = families
+        .iter()
+        .map(|family| family[0])
+        .filter(|name| !shown.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "no panel shows {missing:?}");
+    for variable in dashboard["templating"]["list"].as_array().expect("a list") {
+        uses_of_metrics(variable["query"]["query"].as_str().unwrap_or(""), &families);
+    }
 }
 
 #[test]
