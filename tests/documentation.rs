@@ -214,6 +214,10 @@ fn links_between_pages_lead_somewhere() {
         "docs/seed-coverage.md",
         "docs/oauth-coverage.md",
         "deploy/README.md",
+        "deploy/compose/README.md",
+        "deploy/debian/README.md",
+        "deploy/helm/README.md",
+        "deploy/kubernetes/README.md",
         "benches/README.md",
     ] {
         let text = fs::read_to_string(page).unwrap_or_else(|_| panic!("{page} is there"));
