@@ -1,6 +1,8 @@
 //! Two gateways outlive the loss of the primary that has the log, behind sentinels and in a Cluster.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::house::{Fleet, text};
 use crate::proof::confirmed;
