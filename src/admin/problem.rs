@@ -11,6 +11,7 @@ use crate::auth::{
     SigningKeyError, TokenError,
 };
 use crate::oauth::{LoginError, RegistryError};
+use crate::observe::Causes;
 use crate::store::StoreError;
 
 /// Why an admin request is not carried out.
@@ -132,7 +133,7 @@ impl AdminProblem {
             body["report"] = serde_json::json!(stopped.report);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            tracing::warn!(error = %chain(&self), "an admin request failed at the store");
+            tracing::warn!(error = %Causes(&self), "an admin request failed at the store");
         }
         let mut response = json(status, body.to_string());
         let headers = response.headers_mut();
@@ -158,16 +159,4 @@ impl From<ShownError> for AdminProblem {
             ShownError::Token(error) => AdminProblem::Tokens(error),
         }
     }
-}
-
-/// An error with its causes, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -23,7 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
-use crate::observe::Metrics;
+use crate::observe::{Causes, Metrics};
 use crate::secret::{Digest, random_bytes};
 use crate::store::{Denial, Event, Follow, Gap, Position, Store, StoreError};
 
@@ -295,8 +295,7 @@ impl Log {
 }
 
 fn report(lost: &Lost) {
-    let error: &dyn std::error::Error = lost;
-    tracing::warn!(error, "the revocation log is not followed");
+    tracing::warn!(error = %Causes(lost), "the revocation log is not followed");
 }
 
 /// Each cause is there from the start, so that an alert sees the first of its kind.

@@ -22,7 +22,7 @@ use tokio::time::sleep;
 
 use crate::clock::{Clock, Timestamp};
 use crate::id::{ClientId, GrantId, KeyId, SessionId};
-use crate::observe::Metrics;
+use crate::observe::{Causes, Metrics};
 use crate::secret::random_bytes;
 use crate::store::{
     DENIAL_RETENTION, Denial, DenialKind, EndSession, GrantOwner, RevocationReason, RevokeKey,
@@ -87,7 +87,7 @@ impl Healer {
             let mut pause = Pause::new();
             while let Err(error) = self.heal().await {
                 if pause.begin() {
-                    tracing::warn!(%error, "revocations that the store may lack are not told it yet");
+                    tracing::warn!(error = %Causes(&error), "revocations that the store may lack are not told it yet");
                 }
                 sleep(pause.next()).await;
             }
@@ -139,7 +139,9 @@ impl Healer {
         if let Some(file) = self.memory.load_full() {
             match blocking(move || file.read()).await {
                 Ok(remembered) => known.extend(remembered.denials),
-                Err(error) => tracing::warn!(%error, "the file of seen revocations is not read"),
+                Err(error) => {
+                    tracing::warn!(error = %Causes(&error), "the file of seen revocations is not read")
+                }
             }
         }
         by_name(known)

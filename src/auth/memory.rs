@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
-use crate::observe::Metrics;
+use crate::observe::{Causes, Metrics};
 use crate::store::{Memory, Position, Remembered, StoreError};
 
 use super::denial_list::DenialList;
@@ -166,9 +166,8 @@ impl MemoryWriter {
             }
             _ => "",
         };
-        let error: &dyn std::error::Error = error;
         tracing::warn!(
-            error,
+            error = %Causes(error),
             "revocations cannot be kept in {path}{hint}. The gateway serves on; until this works, a \
              restart forgets those that the store has lost. It is tried every {RETRY:?}"
         );

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Timestamp;
 use crate::id::{ClientId, KeyId};
+use crate::observe::Causes;
 use crate::secret::Digest;
 use crate::store::{Rehash, Store, StoreError};
 
@@ -79,8 +80,7 @@ impl Repepper {
                 Ok(Rehash::Rehashed) => tracing::debug!(whose, "known by the new pepper now"),
                 Ok(Rehash::Unknown) => {}
                 Err(error) => {
-                    let cause: &dyn std::error::Error = &error;
-                    tracing::warn!(whose, cause, "not known by the new pepper yet");
+                    tracing::warn!(whose, cause = %Causes(&error), "not known by the new pepper yet");
                 }
             }
             drop(permit);

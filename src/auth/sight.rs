@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Principal;
 use crate::clock::Timestamp;
+use crate::observe::Causes;
 use crate::secret::Digest;
 use crate::store::{Store, Touch};
 
@@ -151,7 +152,9 @@ impl SightWriter {
         let count = touches.len();
         match timeout(DEADLINE, self.store.touch(touches)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, count, "sights could not be kept"),
+            Ok(Err(error)) => {
+                tracing::debug!(error = %Causes(&error), count, "sights could not be kept")
+            }
             Err(_) => tracing::debug!(count, "sights could not be kept within {DEADLINE:?}"),
         }
     }

@@ -27,7 +27,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::clock::{Clock, Timestamp};
 use crate::id::KeyId;
-use crate::observe::Metrics;
+use crate::observe::{Causes, Metrics};
 use crate::scope::{Scope, ScopeSet};
 use crate::secret::random_bytes;
 use crate::store::{Day, KeyUses, Store, StoreError, Uses};
@@ -210,7 +210,9 @@ impl UsageBook {
         let count = untold.uses.len();
         match self.tell_all(&mut untold).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, count, "uses could not be kept yet"),
+            Ok(Err(error)) => {
+                tracing::debug!(error = %Causes(&error), count, "uses could not be kept yet")
+            }
             Err(_) => tracing::debug!(count, "uses could not be kept within {DEADLINE:?} yet"),
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use crate::observe::Causes;
 use crate::secret::Digest;
 use crate::store::{KeyRecord, Store};
 
@@ -68,7 +69,7 @@ async fn page(
     match timeout(DEADLINE, store.keys_at_hand(after, limit)).await {
         Ok(Ok(page)) => Some(page),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "the keys of the store were not all read into the cache");
+            tracing::warn!(error = %Causes(&error), "the keys of the store were not all read into the cache");
             None
         }
         Err(_) => {

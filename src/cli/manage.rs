@@ -169,6 +169,9 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<&'static str> {
                 }
             })
         }
+        ClientError::Refused { status, .. } if *status == StatusCode::SERVICE_UNAVAILABLE => {
+            Some("the running gateway's process log says why")
+        }
         _ => None,
     }
 }

@@ -37,6 +37,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Problems};
+use crate::observe::Causes;
 use output::Format;
 
 /// Done.
@@ -175,7 +176,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         // Whoever read stdout has seen enough.
         Err(Failure::Other(error)) if is_broken_pipe(&error) => DONE,
         Err(Failure::Other(error)) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", Causes(&*error));
             if let Some(hint) = manage::hint(&error) {
                 eprintln!("  = help: {hint}");
             }

@@ -13,7 +13,7 @@ use super::respond::{self, Connection};
 use super::{Gateway, PlaintextCredentials, Reason, ResponseBody};
 use crate::auth::{Credential, Exposed};
 use crate::edge::Upload;
-use crate::observe::Actor;
+use crate::observe::{Actor, Causes};
 
 /// Keys of one request that are looked up: honest clients send one (`security.md` row 97).
 const MOST_KEYS: usize = 2;
@@ -73,7 +73,7 @@ fn report(gateway: &Gateway, worker: &Worker, exposed: &Exposed<'_>) {
                     if policy == PlaintextCredentials::Revoke
                         && let Err(error) = desk.revoke(&id, Actor::Gateway).await
                     {
-                        tracing::error!(credential_id = %id, %error, "it could not be revoked");
+                        tracing::error!(credential_id = %id, error = %Causes(&error), "it could not be revoked");
                     }
                 }
                 Ok(None) => tracing::debug!("an unknown API key was sent in clear text"),

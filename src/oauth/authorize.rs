@@ -18,6 +18,7 @@ use super::page::{self, Notice};
 use super::redirect::RegisteredRedirect;
 use super::{AuthorizationServer, LoginChallenge, LoginMode, OwnRequest, Refusal, answer};
 use crate::id::InteractionId;
+use crate::observe::Causes;
 use crate::store::{InteractionRecord, InteractionState};
 
 /// How long a user may take.
@@ -94,8 +95,7 @@ async fn begin(
         state: InteractionState::Open,
     };
     if let Err(error) = server.parts.store.create_interaction(record).await {
-        let cause: &dyn std::error::Error = &error;
-        tracing::warn!(cause, "an interaction could not be kept");
+        tracing::warn!(cause = %Causes(&error), "an interaction could not be kept");
         return Err(Refused::bare(
             "temporarily_unavailable",
             Refusal::Unavailable,

@@ -16,6 +16,7 @@ use super::page::{self, Notice};
 use super::{AuthorizationServer, OwnRequest, Refusal, login_cookie};
 use crate::clock::Timestamp;
 use crate::id::{GrantId, InteractionId};
+use crate::observe::Causes;
 use crate::scope::ScopeSet;
 use crate::secret::{Mac, MacKeys, Peppers, Purpose, Secret};
 use crate::store::{
@@ -196,8 +197,7 @@ async fn remember(server: &AuthorizationServer, opened: &Opened, login: &Login, 
     let (store, now) = (&server.parts.store, server.parts.clock.now());
     let (client, subject) = (&opened.client.id, &login.subject);
     if let Err(error) = store.remember_consent(client, subject, scopes, now).await {
-        let cause: &dyn std::error::Error = &error;
-        tracing::warn!(cause, "a consent could not be remembered");
+        tracing::warn!(cause = %Causes(&error), "a consent could not be remembered");
     }
 }
 

@@ -13,6 +13,7 @@ use super::password::{Busy, Verdict};
 use super::throttle::Held;
 use super::{AuthorizationServer, OwnRequest};
 use crate::id::LoginName;
+use crate::observe::Causes;
 use crate::secret::Secret;
 use crate::store::{AdvanceInteraction, Login, UserRecord};
 
@@ -111,8 +112,7 @@ async fn keep(server: &AuthorizationServer, user: &UserRecord, verdict: Verdict)
     let (before, now) = (Some(user.password.clone()), server.parts.clock.now());
     let store = &server.parts.store;
     if let Err(error) = store.set_password(&user.name, hash, before, now).await {
-        let cause: &dyn std::error::Error = &error;
-        tracing::warn!(cause, "a password that was hashed anew could not be kept");
+        tracing::warn!(cause = %Causes(&error), "a password that was hashed anew could not be kept");
     }
 }
 

@@ -10,6 +10,7 @@ use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
 use super::{Refusal, answer};
+use crate::observe::Causes;
 use crate::store::StoreError;
 
 /// Why a request of a client is not granted.
@@ -140,8 +141,7 @@ impl Problem {
 
 /// Told to the operator; client and user see a constant.
 pub(super) fn note_outage(error: &StoreError) {
-    let cause: &dyn std::error::Error = error;
-    tracing::warn!(cause, "the authorization server could not reach the store");
+    tracing::warn!(cause = %Causes(error), "the authorization server could not reach the store");
 }
 
 impl From<StoreError> for Problem {

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod audit_log;
+mod causes;
 mod metrics;
 
 pub use access_log::{AccessLine, AccessLog, AccessLogSettings, AccessLogSink, AccessLogTarget};
@@ -13,6 +14,7 @@ pub use audit_log::{
     Actor, AuditAction, AuditCopy, AuditEvent, AuditLog, AuditLogError, AuditOutcome,
     AuditSettings, Finding, Flaw, Head, Verification, verify as verify_audit_log,
 };
+pub use causes::Causes;
 pub use metrics::{
     Metrics, RouteMetrics, StatusCounters, StoreMetrics, TlsOutcome, TlsVersion, UpstreamMetrics,
 };

@@ -207,6 +207,29 @@ fn configurations_that_differ_are_marked() {
     );
 }
 
+/// The log is JSON, whose writer drops the causes of an error.
+#[test]
+fn the_log_says_why_the_store_is_away() {
+    let mut fleet = Fleet::start(1);
+    fleet.redis.kill();
+    let log = fleet.gateways[0].path("serve.log");
+    let why = "the store failed: the store is unavailable: ";
+    eventually("the cause is told", || {
+        let log = fs::read_to_string(&log).expect("readable");
+        let lines = log.lines().map(serde_json::from_str::<Value>);
+        let fields = lines.map(|line| line.expect("JSON")["fields"].clone());
+        let mut followed =
+            fields.filter(|fields| fields["message"] == "the revocation log is not followed");
+        let error = text(&followed.next()?["error"]);
+        assert!(error.len() > why.len() && error.starts_with(why), "{error}");
+        Some(())
+    });
+    let run = fleet.run(&["key", "list"]);
+    let words =
+        "error: the store is unavailable\n  = help: the running gateway's process log says why\n";
+    assert_eq!(run.stderr(), words);
+}
+
 #[test]
 fn a_store_without_a_gateway_says_so_and_nobody_is_waited_for() {
     let fleet = Fleet::start(0);

@@ -17,7 +17,7 @@ use super::presence::{Presence, Progress};
 use crate::auth::Revocation;
 use crate::clock::{Clock, Timestamp};
 use crate::id::InstanceId;
-use crate::observe::Metrics;
+use crate::observe::{Causes, Metrics};
 use crate::secret::random_bytes;
 use crate::store::{InstanceReport, InstanceStage, ReportKind, Store, StoreError};
 
@@ -203,9 +203,9 @@ impl Reporter {
         self.report_age
             .set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
         if !std::mem::replace(&mut self.is_refused, true) {
-            let (error, bound): (&dyn std::error::Error, _) = (error, BOUND.as_secs());
+            let bound = BOUND.as_secs();
             tracing::warn!(
-                error,
+                error = %Causes(error),
                 "the store did not list this instance; credentials are 503 once the lease ends that \
                  is not renewed {bound} s after the last time it did"
             );
@@ -218,9 +218,8 @@ impl Reporter {
 
     async fn leave(self) {
         if let Err(error) = self.store.leave(&self.card.id).await {
-            let error: &dyn std::error::Error = &error;
             tracing::warn!(
-                error,
+                error = %Causes(&error),
                 "the store still lists this instance, until it lapses"
             );
         }

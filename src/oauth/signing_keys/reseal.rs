@@ -7,6 +7,7 @@
 use zeroize::Zeroizing;
 
 use super::SigningKeys;
+use crate::observe::Causes;
 use crate::sealed::Sealed;
 use crate::secret::Peppers;
 use crate::store::{Rehash, SigningKeyRecord};
@@ -58,8 +59,7 @@ impl SigningKeys {
                 }
                 Ok(Rehash::Unknown) => {}
                 Err(error) => {
-                    let cause: &dyn std::error::Error = &error;
-                    tracing::warn!(kid, cause, "a signing key is not sealed anew yet");
+                    tracing::warn!(kid, cause = %Causes(&error), "a signing key is not sealed anew yet");
                 }
             }
         }

@@ -16,6 +16,7 @@ use prometheus::IntCounter;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::observe::Causes;
 use crate::store::StoreError;
 
 use super::fault::Fault;
@@ -71,9 +72,8 @@ impl Witness {
                     witnessed
                 }
                 Err(error) => {
-                    let error: &dyn std::error::Error = &error;
                     tracing::warn!(
-                        error,
+                        error = %Causes(&error),
                         "whether a replica of Redis has a revocation is not known"
                     );
                     false

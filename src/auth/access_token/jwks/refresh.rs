@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::auth::{IssuerSettings, SignatureAlgorithm};
-use crate::observe::Metrics;
+use crate::observe::{Causes, Metrics};
 use crate::token::jwt::KeySet;
 
 use super::demand::{Demand, Outcome, Progress, Verdict};
@@ -191,11 +191,10 @@ impl<O: Origin> Refresher<O> {
     fn endure(&mut self, error: &FetchError) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let failures = self.failures;
-        let cause: &dyn std::error::Error = error;
         tracing::warn!(
             issuer = self.issuer,
             failures,
-            cause,
+            cause = %Causes(error),
             "the key set was not fetched"
         );
         let retry = retry_after(failures, Chance::draw());

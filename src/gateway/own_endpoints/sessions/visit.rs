@@ -22,7 +22,7 @@ use crate::auth::{
 };
 use crate::id::SessionId;
 use crate::media_type;
-use crate::observe::Actor;
+use crate::observe::{Actor, Causes};
 use crate::store::{Cursor, SessionOwner, SessionParent, SessionRecord};
 
 /// The longest body, in bytes.
@@ -264,7 +264,7 @@ fn reason(error: SessionError) -> Reason {
         SessionError::ParentEnded => Reason::Refused(Refusal::Expired),
         SessionError::Problem(problem) => Reason::Session(problem),
         SessionError::Store(error) => {
-            tracing::warn!(%error, "the store did not take part in a change to sessions");
+            tracing::warn!(error = %Causes(&error), "the store did not take part in a change to sessions");
             Reason::Unavailable(Unavailable::Store)
         }
         SessionError::Unknown(_) => Reason::NotFound,
