@@ -81,6 +81,8 @@ async fn a_wrong_password_is_an_error_that_shows_no_password() {
     settings.password = None;
     let error = open(&settings).ping().await.expect_err("refused");
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    let words = "the server asks for a user and a password: set `username` and `password`";
+    assert!(told(&error).contains(words), "{}", told(&error));
 }
 
 /// Redis quotes the arguments of a command that it does not know.

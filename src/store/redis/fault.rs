@@ -30,6 +30,11 @@ struct IntroductionRefused {
     code: String,
 }
 
+/// The server is there and says no.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct CommandRefused(String);
+
 /// The server is known to be away, so it was not asked.
 #[derive(Debug, thiserror::Error)]
 #[error("Redis did not answer before, and is not asked again yet")]
@@ -83,7 +88,17 @@ impl Fault {
             Fault::Away(error) | Fault::Demoted(error) => StoreError::Unavailable(error),
             Fault::Late => StoreError::Deadline(deadline),
             Fault::Corrupt(what) => StoreError::Corrupt(what),
-            Fault::Refused(error) => StoreError::Unavailable(error.into()),
+            Fault::Refused(error) => StoreError::Unavailable(refused(&error).into()),
+        }
+    }
+
+    /// What an error that wraps this one names as its cause.
+    pub(super) fn into_cause(self) -> Box<dyn Error + Send + Sync> {
+        match self {
+            Fault::Away(error) | Fault::Demoted(error) => error,
+            Fault::Late => NoAnswer.into(),
+            Fault::Corrupt(what) => what.into(),
+            Fault::Refused(error) => refused(&error).into(),
         }
     }
 
@@ -96,5 +111,56 @@ impl Fault {
             Fault::Away(error) | Fault::Demoted(error) => io::Error::other(error).into(),
             Fault::Corrupt(what) => (ErrorKind::UnexpectedReturnType, "corrupt", what).into(),
         }
+    }
+}
+
+/// In words, with what to do. Of a command that the server does not know, what it quotes of the
+/// arguments is left out.
+fn refused(error: &RedisError) -> CommandRefused {
+    let said = error.to_string();
+    let said = said.split(", with args").next().unwrap_or(&said);
+    let help = match error.code() {
+        Some("NOAUTH") => "set `username` and `password`",
+        _ if ["'scan'", "'pexpiretime'"]
+            .iter()
+            .any(|only| said.contains(only)) =>
+        {
+            "`store export` and `store import` need +scan and +pexpiretime: docs/store.md"
+        }
+        _ if said.contains("NoPerm") => "deploy/redis/users.acl has what a gateway needs",
+        _ => return CommandRefused(said.to_owned()),
+    };
+    CommandRefused(format!("{said} ({help})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::redis::{Value, parse_redis_value};
+
+    fn told(answer: &str) -> String {
+        let Ok(Value::ServerError(error)) = parse_redis_value(answer.as_bytes()) else {
+            panic!("an error of the server's");
+        };
+        refused(&error.into()).to_string()
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do_and_repeats_no_argument() {
+        assert_eq!(
+            told("-NOPERM this user has no permissions to run the 'xread' command\r\n"),
+            "NoPerm: this user has no permissions to run the 'xread' command \
+             (deploy/redis/users.acl has what a gateway needs)"
+        );
+        let export = told("-NOPERM this user has no permissions to run the 'scan' command\r\n");
+        assert!(export.contains("need +scan and +pexpiretime"), "{export}");
+        let unknown =
+            told("-ERR unknown command 'HGETALL', with args beginning with: 'pc:k:9f' \r\n");
+        assert!(unknown.ends_with("unknown command 'HGETALL'"), "{unknown}");
+        let nobody = told("-NOAUTH Authentication required.\r\n");
+        assert!(
+            nobody.ends_with("(set `username` and `password`)"),
+            "{nobody}"
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! is cut off together with an old primary and a minority of the sentinels gets no answer, so it
 //! takes that primary's word for nothing.
 
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::redis::cmd;
@@ -31,9 +32,17 @@ struct Seat {
 #[derive(Debug, thiserror::Error)]
 enum NoPrimary {
     #[error("{answered} of {all} sentinels answered, and no more than half name one primary")]
-    Disagreement { answered: usize, all: usize },
-    #[error("the sentinels know no primary of this name")]
-    UnknownName,
+    Disagreement {
+        answered: usize,
+        all: usize,
+        /// Of one that gave no answer.
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    #[error(
+        "the sentinels know no primary named {0}: `store.redis.sentinel.primary` is the name in their \
+         `sentinel monitor`"
+    )]
+    UnknownName(Arc<str>),
 }
 
 impl Sentinels {
@@ -60,20 +69,29 @@ impl Sentinels {
             answers.spawn(async move { seat.ask(&dialer, &name, until).await });
         }
         let mut votes: Vec<Option<Address>> = Vec::with_capacity(self.seats.len());
+        let mut fault = None;
         while let Some(answer) = answers.join_next().await {
-            let Ok(Ok(vote)) = answer else { continue };
-            votes.push(vote);
+            match answer {
+                Ok(Ok(vote)) => votes.push(vote),
+                Ok(Err(failed)) => {
+                    fault = Some(failed);
+                    continue;
+                }
+                Err(_) => continue,
+            }
             let newest = votes.last().cloned().flatten();
             let agreed = votes.iter().filter(|vote| **vote == newest).count();
             if agreed * 2 > self.seats.len() {
                 // The slower ones keep their connections for the next time.
                 answers.detach_all();
-                return newest.ok_or_else(|| Fault::away(NoPrimary::UnknownName));
+                let unknown = || Fault::away(NoPrimary::UnknownName(Arc::clone(&self.name)));
+                return newest.ok_or_else(unknown);
             }
         }
         Err(Fault::away(NoPrimary::Disagreement {
             answered: votes.len(),
             all: self.seats.len(),
+            source: fault.map(Fault::into_cause),
         }))
     }
 }

@@ -37,6 +37,10 @@ enum Unfit {
          (deploy/redis/users.acl has what a gateway needs)"
     )]
     Silent,
+    #[error(
+        "the server asks for a user and a password: set `username` and `password` under `store.redis`"
+    )]
+    NobodyNamed,
     #[error("the server is one of a Cluster: name it under `cluster` and not as `url`")]
     OfCluster,
     #[error("the server is not one of a Cluster: name it as `url` and not under `cluster`")]
@@ -99,6 +103,9 @@ pub(super) async fn inspect(
     let answer = cmd("INFO").query_async::<String>(&mut connection).await;
     let info = match answer.map_err(Fault::from) {
         Ok(info) => info,
+        Err(Fault::Refused(error)) if error.code() == Some("NOAUTH") => {
+            return Err(Fault::away(Unfit::NobodyNamed));
+        }
         Err(Fault::Refused(_) | Fault::Corrupt(_)) => {
             return Err(Fault::away(Unfit::Silent));
         }
