@@ -8,6 +8,7 @@
 //! nobody asked for), `scalar`, `file` and `url` (single values), one file per part of the YAML,
 //! and `schema`, which describes the same keys to editors.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
@@ -224,7 +225,10 @@ fn text_of(path: &Path, hint: &str) -> Result<String, Problems> {
         report.into_problems()
     };
     let bytes = std::fs::read(path).map_err(|error| {
-        let reason = format!("cannot read the file: {}", error.kind());
+        let reason = match error.kind() {
+            ErrorKind::NotFound => format!("there is no file `{name}`"),
+            kind => format!("cannot read the file: {kind}"),
+        };
         unreadable(reason, hint)
     })?;
     String::from_utf8(bytes).map_err(|error| {
