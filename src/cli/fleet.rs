@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use std::collections::BTreeSet;
+
 use super::manage::Desk;
 use super::output::{self, Format, say};
 use super::secret_argument::id;
@@ -81,7 +83,7 @@ fn show(fleet: &FleetView) -> Result<(), Failure> {
     let rows: Vec<_> = fleet
         .instances
         .iter()
-        .map(|each| row(each, common))
+        .map(|each| row(each, is_marked(fleet, each, common)))
         .collect();
     let heading = [
         "INSTANCE",
@@ -95,9 +97,13 @@ fn show(fleet: &FleetView) -> Result<(), Failure> {
     ];
     output::table(heading, &rows)?;
     if fleet.configs_differ {
-        say(
-            "* another configuration than most have: digests differ where a file differs by a byte",
-        )?;
+        let mark = match common {
+            Some(_) => "another configuration than most have",
+            None => "the configurations differ, and none is that of most",
+        };
+        say(format_args!(
+            "* {mark}: digests differ where a file differs by a byte"
+        ))?;
     }
     if let Some(seconds) = fleet.list_lost_seconds {
         say(format_args!(
@@ -108,23 +114,30 @@ fn show(fleet: &FleetView) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The configuration that most of those have that may serve; of several the first by name.
+/// The configuration that more of those have that may serve than any other; `None` where none is.
 fn commonest(fleet: &FleetView) -> Option<&str> {
     let serving = || {
         let instances = fleet.instances.iter();
         instances.filter(|each| each.state != InstanceState::Lapsed)
     };
     let count = |config: &str| serving().filter(|each| each.config == config).count();
-    let configs = serving().map(|each| each.config.as_str());
-    configs.min_by_key(|config| (std::cmp::Reverse(count(config)), *config))
+    let configs: BTreeSet<_> = serving().map(|each| each.config.as_str()).collect();
+    let most = configs.iter().map(|config| count(config)).max()?;
+    let mut common = configs.into_iter().filter(|config| count(config) == most);
+    common.next().filter(|_| common.next().is_none())
 }
 
-fn row(instance: &InstanceView, common: Option<&str>) -> [String; 8] {
+/// Where no configuration is that of most, none is taken for the right one.
+fn is_marked(fleet: &FleetView, instance: &InstanceView, common: Option<&str>) -> bool {
+    match common {
+        Some(common) => instance.config != common,
+        None => fleet.configs_differ,
+    }
+}
+
+fn row(instance: &InstanceView, is_marked: bool) -> [String; 8] {
     let config: String = instance.config.chars().take(SHORT).collect();
-    let mark = match common == Some(&*instance.config) {
-        true => "",
-        false => " *",
-    };
+    let mark = if is_marked { " *" } else { "" };
     let lease = instance.lease_age_seconds;
     [
         instance.instance.to_string(),
@@ -144,4 +157,46 @@ fn row(instance: &InstanceView, common: Option<&str>) -> [String; 8] {
             InstanceState::Silent => format!("silent since {}", instance.reported_at),
         },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet(configs: &[&str]) -> FleetView {
+        let instances: Vec<_> = configs
+            .iter()
+            .zip(0..)
+            .map(|(config, number)| {
+                serde_json::json!({
+                    "instance": format!("gw_{number:016}"), "name": "edge:1", "version": "0.1.0",
+                    "config": config, "started_at": "2026-11-30T22:14:07.512Z",
+                    "reported_at": "2026-11-30T22:14:07.512Z", "lease_age_seconds": 0.5,
+                    "stale_seconds": 300.0, "last_revocation": null, "state": "live",
+                })
+            })
+            .collect();
+        let differ = configs.iter().any(|config| *config != configs[0]);
+        let fleet = serde_json::json!({
+            "instances": instances, "configs_differ": differ, "list_lost_seconds": null,
+        });
+        serde_json::from_value(fleet).expect("a fleet")
+    }
+
+    fn marks(configs: &[&str]) -> Vec<bool> {
+        let fleet = fleet(configs);
+        let common = commonest(&fleet);
+        let instances = fleet.instances.iter();
+        instances
+            .map(|each| is_marked(&fleet, each, common))
+            .collect()
+    }
+
+    #[test]
+    fn the_odd_one_is_marked_and_of_a_tie_all_are() {
+        assert_eq!(marks(&["a", "a"]), [false, false]);
+        assert_eq!(marks(&["b", "a", "b"]), [false, true, false]);
+        assert_eq!(marks(&["b", "a"]), [true, true]);
+        assert_eq!(marks(&["b", "a", "c", "c"]), [true, true, false, false]);
+    }
 }
