@@ -9,7 +9,8 @@ use super::{Cli, Failure};
 use crate::config::{Config, Problems};
 use crate::edge::Edge;
 use crate::oauth::authority_and_path;
-use crate::observe::Metrics;
+use crate::observe::{Causes, Metrics};
+use crate::store::{RedisStore, StoreSettings};
 
 /// What programs are told.
 #[derive(Serialize)]
@@ -71,15 +72,24 @@ fn examine(cli: &Cli, verdict: &mut Verdict) -> Result<(), Failure> {
     verdict.upstreams = Some(config.upstreams.len());
     // What only the rooms themselves can tell: whether a key fits its certificate, and
     // which hosts a certificate is for.
-    let edge = Edge::new(&config.edge, Arc::new(Metrics::new())).map_err(|error| {
-        let error = anyhow::Error::from(error);
-        verdict.problems.push(Told {
-            message: format!("{error:#}"),
+    let edge = Edge::new(&config.edge, Arc::new(Metrics::new()));
+    let edge = edge.map_err(|error| verdict.add(error))?;
+    if let StoreSettings::Redis(settings) = &config.store {
+        RedisStore::check_certificates(settings).map_err(|error| verdict.add(error))?;
+    }
+    check_hosts(&config, &edge, verdict)
+}
+
+impl Verdict {
+    /// What one of the rooms found, which knows of no line.
+    fn add(&mut self, error: impl Into<anyhow::Error>) -> anyhow::Error {
+        let error = error.into();
+        self.problems.push(Told {
+            message: Causes(&*error).to_string(),
             ..Told::default()
         });
         error
-    })?;
-    check_hosts(&config, &edge, verdict)
+    }
 }
 
 fn told(problems: &Problems) -> Vec<Told> {

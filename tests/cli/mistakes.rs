@@ -401,3 +401,19 @@ fn a_client_or_a_user_without_an_authorization_server_is_made_with_a_warning() {
         assert!(!stderr.contains("warning"), "{stderr}");
     }
 }
+
+#[test]
+fn a_key_that_does_not_fit_the_certificate_for_redis_is_found_by_check() {
+    let home = Home::build();
+    let redis = "store: { redis: { url: \"rediss://127.0.0.1:1\", ca: certs/ca.pem, certificate: \
+                 { cert: certs/gateway.pem, key: certs/ca-key.pem } } }";
+    home.write(
+        "gateway.yaml",
+        &CONFIG.replace("store: { embedded: data/keys.redb }", redis),
+    );
+    let words = "the client certificate of the Redis store cannot be used with its key";
+    is_refused(&home.run(&["check"]), 1, words);
+    let config = home.read("gateway.yaml").replace("ca-key", "gateway-key");
+    home.write("gateway.yaml", &config);
+    home.run(&["check"]).succeeds();
+}

@@ -84,6 +84,11 @@ impl RedisStore {
         })
     }
 
+    /// Whether the CA and the client certificate can be used. Contacts nobody.
+    pub fn check_certificates(settings: &RedisSettings) -> Result<(), InvalidRedisSettings> {
+        tls::connector(settings).map(drop)
+    }
+
     fn follower(&self) -> std::sync::MutexGuard<'_, Option<Link>> {
         // An `Option` that is taken and put whole is never half written.
         self.follower.lock().unwrap_or_else(PoisonError::into_inner)
