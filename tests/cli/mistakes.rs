@@ -417,3 +417,13 @@ fn a_key_that_does_not_fit_the_certificate_for_redis_is_found_by_check() {
     home.write("gateway.yaml", &config);
     home.run(&["check"]).succeeds();
 }
+
+#[test]
+fn a_new_store_without_a_signing_key_is_no_fault_to_explain() {
+    let home = Home::build();
+    home.run(&["certs", "--host", "osir.com", "--host", "api.osir.com"])
+        .succeeds();
+    home.write("gateway.yaml", &with_oauth(CONFIG));
+    let run = home.run(&["explain", "GET", "/v1/domains", "--scopes", "domains:read"]);
+    assert_eq!((run.code(), run.stderr()), (0, String::new()), "{run:?}");
+}

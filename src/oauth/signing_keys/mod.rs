@@ -6,6 +6,7 @@
 //! read stay; whoever only looks makes nothing.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::OwnKeys;
 use crate::clock::{Clock, Timestamp};
+use crate::observe::Causes;
 use crate::secret::{LivePeppers, Peppers};
 use crate::store::{SigningAlgorithm, SigningKeyRecord, SigningKeyState, Store, StoreError};
 use crate::token::jwt::{KeySet, SignatureAlgorithm, SigningKey};
@@ -41,6 +43,8 @@ pub struct SigningKeys {
     ring: ArcSwapOption<Ring>,
     /// What new keys sign with; `None` is that none are made.
     wanted: Mutex<Option<SigningAlgorithm>>,
+    /// Whether the last attempt to read them failed, and that was said.
+    is_failing: AtomicBool,
     task: OnceLock<JoinHandle<()>>,
 }
 
@@ -53,6 +57,8 @@ struct Ring {
 /// Why there are no keys to use.
 #[derive(Debug, thiserror::Error)]
 enum KeysError {
+    #[error("there is none")]
+    Absent,
     #[error("the store cannot be reached")]
     Store(#[from] StoreError),
     #[error("no key could be made")]
@@ -87,6 +93,7 @@ impl SigningKeys {
             own: OwnKeys::default(),
             ring: ArcSwapOption::empty(),
             wanted: Mutex::new(None),
+            is_failing: AtomicBool::new(false),
             task: OnceLock::new(),
         }
     }
@@ -165,9 +172,15 @@ impl SigningKeys {
     /// Whether it went well. What was read before stays if not.
     async fn refresh(&self) -> bool {
         let read = self.read().await;
-        if let Err(error) = &read {
-            let cause: &dyn std::error::Error = error;
-            tracing::warn!(cause, "the signing keys could not be read");
+        match &read {
+            Ok(()) => self.is_failing.store(false, Ordering::Relaxed),
+            // Where none are made, as for `explain` on a new store, that is no fault.
+            Err(KeysError::Absent) => tracing::debug!("there is no signing key yet"),
+            // Asked again each second, and said once.
+            Err(error) if !self.is_failing.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(cause = %Causes(error), "the signing keys could not be read");
+            }
+            Err(_) => {}
         }
         read.is_ok()
     }
@@ -179,6 +192,9 @@ impl SigningKeys {
             && self.supply(&records, algorithm).await?
         {
             records = self.store.signing_keys().await?;
+        }
+        if records.is_empty() {
+            return Err(KeysError::Absent);
         }
         let now = self.clock.now();
         records.retain(|record| is_published(record, now));
