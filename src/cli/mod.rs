@@ -58,7 +58,13 @@ Environment:
                           and store export are asked of, in place of a configuration file: unix:PATH
                           or IP:PORT
   PORTCULLIS_ADMIN_TOKEN  Its admin token
-  PORTCULLIS_LOG          What is logged: error, warn, info, debug, or a filter of tracing-subscriber";
+  PORTCULLIS_LOG          What is logged: error, warn, info, debug, or a filter of tracing-subscriber
+
+Exit codes:
+  0   Done, or the answer is yes
+  1   It failed, or the answer is no: a denial, a finding, a gateway that does not know a revocation yet
+  2   The command line makes no sense
+  78  A configuration, or a file of policy tests, is not valid";
 
 /// An edge API gateway that authenticates and authorizes every request, and fails closed.
 #[derive(Debug, Parser)]

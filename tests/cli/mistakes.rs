@@ -52,6 +52,7 @@ fn a_configuration_and_a_gateway_of_the_environment_do_not_go_together() {
     for variable in ["PORTCULLIS_ADMIN ", "PORTCULLIS_ADMIN_TOKEN "] {
         assert!(help.contains(variable), "{help}");
     }
+    assert!(help.contains("Exit codes:\n  0   Done"), "{help}");
 }
 
 #[test]
