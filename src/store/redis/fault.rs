@@ -121,11 +121,11 @@ fn refused(error: &RedisError) -> CommandRefused {
     let said = said.split(", with args").next().unwrap_or(&said);
     let help = match error.code() {
         Some("NOAUTH") => "set `username` and `password`",
-        _ if ["'scan'", "'pexpiretime'"]
+        _ if ["'scan'", "'pexpiretime'", "'cluster|nodes'"]
             .iter()
             .any(|only| said.contains(only)) =>
         {
-            "`store export` and `store import` need +scan and +pexpiretime: docs/store.md"
+            "exports and imports need +scan and +pexpiretime, in a Cluster +cluster|nodes: docs/store.md"
         }
         _ if said.contains("NoPerm") => "deploy/redis/users.acl has what a gateway needs",
         _ => return CommandRefused(said.to_owned()),
