@@ -46,21 +46,29 @@ fn every_denial_leaves_a_line_with_its_reason_and_an_answer_leaves_none() {
     assert_eq!(
         told,
         [
-            json!(["request", "client", from, "domains", null, null, "missing"]),
             json!([
                 "request",
                 "client",
                 from,
-                "domains",
+                "domains-read",
                 null,
                 null,
-                "malformed"
+                "missing"
             ]),
             json!([
                 "request",
                 "client",
                 from,
-                "domains",
+                "domains-read",
+                null,
+                null,
+                "checksum"
+            ]),
+            json!([
+                "request",
+                "client",
+                from,
+                "domains-read",
                 id.as_str(),
                 "acct_1",
                 "scope"
