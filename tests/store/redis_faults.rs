@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::store::{
-    Event, EventStore as _, KeyStore as _, RedisSettings, RedisStore, StoreError,
+    Event, EventStore as _, Follow, KeyStore as _, RedisSettings, RedisStore, StoreError,
 };
 use tokio::time::{Instant, timeout};
 
@@ -102,6 +102,22 @@ async fn row_110_a_server_that_hangs_makes_nobody_wait_longer_than_the_deadline(
     let found = store.key_by_digest(&key.digest).await.expect("it answers");
     assert_eq!(found, Some(key.record));
     assert_eq!(since(&*store, &position).await.1.len(), 0);
+}
+
+/// As a gateway finds it that was off for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_longer_than_one_deadline_can_read_is_read_to_its_end() {
+    let server = RedisServer::start();
+    let store = open(server.settings());
+    let position = end(&*store).await;
+    let digest = new_key().digest.to_text();
+    let fill = "for _ = 1, 50000 do redis.call('XADD', KEYS[1], '*', 'publish', ARGV[1]) end";
+    let _: ::redis::Value = server.command(&["EVAL", fill, "1", "pc:{rev}:log", &digest]);
+    let found = store.follow(&position, Duration::ZERO).await;
+    match found.expect("it answers") {
+        Follow::Events { events, .. } => assert_eq!(events.len(), 50_000),
+        Follow::Gap(gap) => panic!("{gap:?}"),
+    }
 }
 
 /// Row 97: callers do not pile up on a server that does not answer.

@@ -111,7 +111,7 @@ pub(super) async fn follow(
     wait: Duration,
 ) -> Result<(Link, Follow), StoreError> {
     let until = Instant::now() + wait;
-    let (link, found) = lane.call_on(link, |c| all_after(c, place.clone())).await?;
+    let (link, found) = all_after(lane, link, place.clone()).await?;
     let empty = matches!(&found, Follow::Events { events, .. } if events.is_empty());
     let rest = until.saturating_duration_since(Instant::now());
     // `BLOCK 0` would wait for ever.
@@ -120,7 +120,7 @@ pub(super) async fn follow(
     }
     await_entry(lane, &link, &place, rest).await?;
     // Woken or not, the log is read again: only that is as of now, and checked for gaps.
-    lane.call_on(Some(link), |c| all_after(c, place)).await
+    all_after(lane, Some(link), place).await
 }
 
 /// Waits until there is an entry after `place`, at most for `rest`. If the caller goes away, so
@@ -139,41 +139,71 @@ async fn await_entry(
 }
 
 /// Reads to the log's end, however many pages that takes: an answer that stopped in between would
-/// pass for proof that nothing else was revoked.
-async fn all_after(mut connection: Connection, mut place: Place) -> Result<Follow, Fault> {
+/// pass for proof that nothing else was revoked. Each page has a deadline of its own: one for all of
+/// them, which a log that has grown misses each time, would never let it be read.
+async fn all_after(
+    lane: &Lane,
+    mut link: Option<Link>,
+    mut place: Place,
+) -> Result<(Link, Follow), StoreError> {
     let mut events = Vec::new();
     loop {
-        let (page, epoch, replication): (StreamRangeReply, Option<String>, String) = pipe()
-            .cmd("XRANGE")
-            .arg(layout::LOG)
-            .arg(&place.entry)
-            .arg("+")
-            .arg("COUNT")
-            .arg(PAGE)
-            .get(layout::EPOCH)
-            .add_command(server::replication())
-            .query_async(&mut connection)
-            .await?;
-        // The word of any other server would prove nothing.
-        server::primary(&replication)?;
-        let known = page
-            .ids
-            .first()
-            .is_some_and(|first| first.id == place.entry);
-        if !known || epoch.as_ref() != Some(&place.epoch) {
-            return gap(connection, &place).await.map(Follow::Gap);
+        let (used, page) = lane.call_on(link, |c| page_after(c, place)).await?;
+        match page {
+            Page::Gap(gap) => return Ok((used, Follow::Gap(gap))),
+            Page::More(more, to) => {
+                events.extend(more);
+                place = to;
+            }
+            Page::Last(more, to) => {
+                events.extend(more);
+                let position = to.position();
+                return Ok((used, Follow::Events { position, events }));
+            }
         }
-        for entry in &page.ids[1..] {
-            events.extend(event(entry)?);
-        }
-        if let Some(last) = page.ids.last() {
-            place.entry.clone_from(&last.id);
-        }
-        if page.ids.len() < PAGE {
-            let position = place.position();
-            return Ok(Follow::Events { position, events });
-        }
+        link = Some(used);
     }
+}
+
+/// What came after a place, and up to where.
+enum Page {
+    Gap(Gap),
+    Last(Vec<Event>, Place),
+    More(Vec<Event>, Place),
+}
+
+async fn page_after(mut connection: Connection, mut place: Place) -> Result<Page, Fault> {
+    let (page, epoch, replication): (StreamRangeReply, Option<String>, String) = pipe()
+        .cmd("XRANGE")
+        .arg(layout::LOG)
+        .arg(&place.entry)
+        .arg("+")
+        .arg("COUNT")
+        .arg(PAGE)
+        .get(layout::EPOCH)
+        .add_command(server::replication())
+        .query_async(&mut connection)
+        .await?;
+    // The word of any other server would prove nothing.
+    server::primary(&replication)?;
+    let known = page
+        .ids
+        .first()
+        .is_some_and(|first| first.id == place.entry);
+    if !known || epoch.as_ref() != Some(&place.epoch) {
+        return gap(connection, &place).await.map(Page::Gap);
+    }
+    let mut events = Vec::new();
+    for entry in &page.ids[1..] {
+        events.extend(event(entry)?);
+    }
+    if let Some(last) = page.ids.last() {
+        place.entry.clone_from(&last.id);
+    }
+    Ok(match page.ids.len() < PAGE {
+        true => Page::Last(events, place),
+        false => Page::More(events, place),
+    })
 }
 
 /// What became of the log that had `place`.
