@@ -73,10 +73,19 @@ fn in_words(proof: &ProofView) -> Result<(), Failure> {
         let rows: Vec<_> = proof.confirmations.iter().map(row).collect();
         output::table(["INSTANCE", "NAME", "CONFIRMED"], &rows)?;
     }
+    if proof.confirmations.iter().any(is_silent) {
+        eprintln!(
+            "A gateway that has surely ended is taken off the list by `portcullis fleet forget INSTANCE`."
+        );
+    }
     if let Some(doubt) = &proof.doubt {
         eprintln!("warning: {doubt}");
     }
     Ok(())
+}
+
+fn is_silent(each: &ConfirmationView) -> bool {
+    each.confirmed_ms.is_none() && each.may_serve_until.is_some()
 }
 
 fn row(each: &ConfirmationView) -> [String; 3] {

@@ -131,6 +131,12 @@ fn a_gateway_that_does_not_answer_is_named_with_the_moment_up_to_which_it_may_se
         .map(str::to_owned);
     let row = row.expect("a line");
     assert!(row.contains("  no answer; may serve until 20"), "{row}");
+    assert!(
+        table
+            .stderr()
+            .contains("`portcullis fleet forget INSTANCE`"),
+        "{table:?}"
+    );
 
     silent.signal(Signal::CONT);
     // What it knows again decides: its own confirmation, and then its verdict.
