@@ -385,7 +385,8 @@ async fn an_import_tells_each_bad_line_and_takes_the_others() {
     let (open, client, _) = house.open_socket().await;
     let own = OpaqueFormat::new("osir").mint(OpaqueKind::ApiKey(Environment::Test));
     let own = own.secret.expose().to_owned();
-    let damaged = format!("{}0", &own[..own.len() - 1]);
+    let (rest_of_it, last) = own.split_at(own.len() - 1);
+    let damaged = format!("{rest_of_it}{}", if last == "0" { "1" } else { "0" });
     let rest = r#""account":"acct_1","name":"n","scopes":["domains:read"]"#;
     let lines = [
         format!(r#"{{"key":"{own}",{rest}}}"#),
