@@ -20,7 +20,7 @@ const STREAMS: usize = BODIES / CONNECTIONS;
 
 /// KiB of a connection that uploads, of each upload on it, and of an answer on its way.
 const OF_AN_UPLOADING_CONNECTION: usize = 1024;
-const OF_AN_UPLOAD: usize = 320;
+const OF_AN_UPLOAD: usize = 576;
 const OF_AN_ANSWER: usize = 576;
 const OF_A_CONNECTION: usize = 16;
 
