@@ -134,7 +134,9 @@ pub(super) async fn run<T: FromRedisValue>(
 pub(super) async fn create(lane: &Lane, keys: &[NewKey]) -> Result<Vec<CreateKey>, StoreError> {
     let mut answers = Vec::with_capacity(keys.len());
     for batch in keys.chunks(BATCH) {
-        let claims = lane.call(|c| claim(c, batch)).await?;
+        let claims = lane
+            .call(|c| claim(c, batch.iter().map(|key| (&key.record.id, &key.digest))))
+            .await?;
         let written = lane.call(|c| write(c, batch, claims)).await?;
         answers.extend(written.iter().map(|written| match written {
             Written::Now => CreateKey::Created,
@@ -147,14 +149,14 @@ pub(super) async fn create(lane: &Lane, keys: &[NewKey]) -> Result<Vec<CreateKey
 
 /// Whether an id is this key's.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Claim {
+pub(super) enum Claim {
     Ours,
     Taken,
 }
 
 /// Whose the record is after the attempt to write it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Written {
+pub(super) enum Written {
     /// Written under this id, before.
     Before,
     /// Not written: the id is another key's.
@@ -165,19 +167,19 @@ enum Written {
     Now,
 }
 
-async fn claim(mut connection: Connection, batch: &[NewKey]) -> Result<Vec<Claim>, Fault> {
+/// Claims an id for each secret, in their order.
+pub(super) async fn claim<'a>(
+    mut connection: Connection,
+    keys: impl Iterator<Item = (&'a KeyId, &'a Digest)> + Clone,
+) -> Result<Vec<Claim>, Fault> {
     let mut claims = pipe();
-    for key in batch {
-        let digest = key.digest.to_text();
-        claims
-            .cmd("SET")
-            .arg(layout::id(&key.record.id))
-            .arg(digest);
-        claims.arg("NX").arg("GET");
+    for (id, digest) in keys.clone() {
+        let claim = claims.cmd("SET").arg(layout::id(id));
+        claim.arg(digest.to_text()).arg("NX").arg("GET");
     }
-    let holders: Vec<Option<String>> = claims.query_async(&mut connection).await?;
-    let answers = batch.iter().zip(holders).map(|(key, holder)| {
-        let ours = holder.is_none_or(|digest| digest == key.digest.to_text());
+    let holders: Vec<Option<String>> = run(&claims, &mut connection).await?;
+    let answers = keys.zip(holders).map(|((_, digest), holder)| {
+        let ours = holder.is_none_or(|holder| holder == digest.to_text());
         if ours { Claim::Ours } else { Claim::Taken }
     });
     Ok(answers.collect())
@@ -213,16 +215,26 @@ async fn write(
             .arg(record::to_fields(&key.record));
     }
     let owners: Vec<Option<String>> = writes.query_async(&mut connection).await?;
+    let ids = batch.iter().map(|key| &key.record.id);
+    Ok(outcomes(ids, &claims, owners))
+}
+
+/// From whose the records are of the ids that were claimed.
+pub(super) fn outcomes<'a>(
+    ids: impl Iterator<Item = &'a KeyId>,
+    claims: &[Claim],
+    owners: Vec<Option<String>>,
+) -> Vec<Written> {
     let mut owners = owners.into_iter();
-    let answers = batch.iter().zip(claims).map(|(key, claim)| match claim {
+    let outcomes = ids.zip(claims).map(|(id, claim)| match claim {
         Claim::Taken => Written::IdTaken,
         Claim::Ours => match owners.next().flatten() {
             None => Written::Now,
-            Some(id) if id == key.record.id.as_str() => Written::Before,
+            Some(owner) if owner == id.as_str() => Written::Before,
             Some(_) => Written::KeyTaken,
         },
     });
-    Ok(answers.collect())
+    outcomes.collect()
 }
 
 /// Writes the events, also of records that a crash may have left without one; takes claims back

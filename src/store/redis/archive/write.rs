@@ -13,7 +13,7 @@ use crate::store::shelf::{Index, Member};
 use crate::store::{Denial, StoreError, retention};
 
 use super::super::fault::Fault;
-use super::super::keys::{self, publish, run};
+use super::super::keys::{self, Claim, Written, outcomes, publish, run};
 use super::super::lane::Lane;
 use super::super::link::Connection;
 use super::super::{layout, record, rotation, shelf};
@@ -71,7 +71,9 @@ impl Batch {
         restored.denials += self.denials.len() as u64;
         lane.call(|c| list(c, &self.listings, at)).await?;
         let mut written = lane.call(|c| write_documents(c, &self.documents)).await?;
-        let claims = lane.call(|c| claim(c, &self.keys)).await?;
+        let claims = lane
+            .call(|c| keys::claim(c, self.keys.iter().map(|key| (&key.record.id, &key.digest))))
+            .await?;
         let answers = lane.call(|c| write_keys(c, &self.keys, claims, at)).await?;
         lane.call(|c| conclude(c, &self.keys, &answers)).await?;
         for (key, answer) in self.keys.iter().zip(&answers) {
@@ -160,47 +162,21 @@ async fn write_documents(
     Ok(answers.iter().flatten().count())
 }
 
-/// Whether each id leads, or led, to this entry's secret.
-async fn claim(mut connection: Connection, keys: &[KeyEntry]) -> Result<Vec<bool>, Fault> {
-    let mut claims = pipe();
-    for key in keys {
-        let digest = key.digest.to_text();
-        claims
-            .cmd("SET")
-            .arg(layout::id(&key.record.id))
-            .arg(&digest);
-        claims.arg("NX").arg("GET");
-    }
-    let holders: Vec<Option<String>> = run(&claims, &mut connection).await?;
-    let ours = |(key, holder): (&KeyEntry, Option<String>)| {
-        holder.is_none_or(|holder| holder == key.digest.to_text())
-    };
-    Ok(keys.iter().zip(holders).map(ours).collect())
-}
-
-/// What became of a key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Written {
-    /// It was there under this id and this secret.
-    Before,
-    /// Its id has another secret: it stays.
-    IdTaken,
-    /// Its secret has another id: it stays, and so does that.
-    KeyTaken,
-    Now,
-}
-
 async fn write_keys(
     mut connection: Connection,
     keys: &[KeyEntry],
-    claims: Vec<bool>,
+    claims: Vec<Claim>,
     at: Timestamp,
 ) -> Result<Vec<Written>, Fault> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
     let mut writes = loading(&layout::CREATE);
-    for (key, _) in keys.iter().zip(&claims).filter(|(_, ours)| **ours) {
+    for (key, _) in keys
+        .iter()
+        .zip(&claims)
+        .filter(|(_, claim)| **claim == Claim::Ours)
+    {
         writes.zadd(layout::IDS, key.record.id.as_str(), 0).ignore();
         let mut fields = record::to_fields(&key.record);
         if let Some(rotation) = &key.rotation {
@@ -210,16 +186,8 @@ async fn write_keys(
         create(&mut writes, &key.digest, &fields);
     }
     let owners: Vec<Option<String>> = run(&writes, &mut connection).await?;
-    let mut owners = owners.into_iter();
-    let answers = keys.iter().zip(claims).map(|(key, ours)| match ours {
-        false => Written::IdTaken,
-        true => match owners.next().flatten() {
-            None => Written::Now,
-            Some(id) if id == key.record.id.as_str() => Written::Before,
-            Some(_) => Written::KeyTaken,
-        },
-    });
-    Ok(answers.collect())
+    let ids = keys.iter().map(|key| &key.record.id);
+    Ok(outcomes(ids, &claims, owners))
 }
 
 /// The record of the secret before, unless it is forgotten by now.
